@@ -1,0 +1,66 @@
+"""What a terminal sends: encrypted parts of one read, and how they were encrypted."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Scheme(StrEnum):
+    """How a terminal gets the key of a payload."""
+
+    DUKPT_TDES = "dukpt-tdes"  # ANSI X9.24-1:2009
+    DUKPT_AES = "dukpt-aes"  # ANSI X9.24-3:2017
+
+
+class KeyVariant(StrEnum):
+    """Which working key of a transaction encrypted the payload.
+
+    ``PIN`` exists because MagTek swipe readers encrypt tracks so; PIN blocks themselves are refused everywhere.
+    """
+
+    DATA_REQUEST = "data-request"
+    DATA_RESPONSE = "data-response"
+    DATA_BOTH = "data-both"  # AES DUKPT only
+    PIN = "pin"
+
+
+class Cipher(StrEnum):
+    TDES_2KEY = "tdes-2key"
+    TDES_3KEY = "tdes-3key"
+    AES_128 = "aes-128"
+    AES_192 = "aes-192"
+    AES_256 = "aes-256"
+
+
+class Mode(StrEnum):
+    CBC = "cbc"
+    ECB = "ecb"
+    OFB = "ofb"
+
+
+class PartFormat(StrEnum):
+    """What a part is once decrypted."""
+
+    TRACK1 = "track1"  # ISO/IEC 7813
+    TRACK2 = "track2"  # ISO/IEC 7813
+    TRACK3 = "track3"  # ISO/IEC 4909; taken and discarded
+    EMV_TLV = "emv-tlv"  # BER-TLV, EMV Book 3 Annex B
+    CARD_JSON = "card-json"
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedPart:
+    format: PartFormat
+    ciphertext: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EncryptedPayload:
+    """A payload as the request states it. What is ``None`` is left to the device's profile or to the scheme."""
+
+    ksn: str
+    parts: tuple[EncryptedPart, ...]
+    scheme: Scheme | None = None
+    key_variant: KeyVariant | None = None
+    cipher: Cipher | None = None
+    mode: Mode | None = None
+    iv: bytes | None = None

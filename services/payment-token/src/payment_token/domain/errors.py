@@ -1,0 +1,230 @@
+"""What can go wrong, by what the caller can do about it.
+
+Each error has a stable ``code``. Its text names fields and limits, never values, because it may be shown to a caller
+and written to a log. ``api/errors.py`` maps every class once to HTTP; a test walks all subclasses.
+"""
+
+from typing import ClassVar
+
+
+class PaymentTokenError(Exception):
+    """The root. ``code`` is the stable name of the failure; ``str(error)`` is its detail for people."""
+
+    code: ClassVar[str]
+    default_detail: ClassVar[str]
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or self.default_detail)
+
+    @property
+    def detail(self) -> str:
+        return str(self)
+
+
+# --- The request is wrong: correct it before sending it again -------------------------------------------------------
+
+
+class InvalidInputError(PaymentTokenError):
+    code = "invalid_input"
+    default_detail = "The request is not valid."
+
+
+class MalformedRequestError(InvalidInputError):
+    code = "malformed_request"
+    default_detail = "The body is not well-formed JSON."
+
+
+class IdempotencyKeyMissingError(InvalidInputError):
+    code = "idempotency_key_missing"
+    default_detail = "The Idempotency-Key header is required."
+
+
+class PayloadTooLargeError(InvalidInputError):
+    code = "payload_too_large"
+    default_detail = "The body is larger than this route takes."
+
+
+class UnsupportedMediaTypeError(InvalidInputError):
+    code = "unsupported_media_type"
+    default_detail = "Send the body as application/json, without a content coding."
+
+
+class InvalidFieldError(InvalidInputError):
+    code = "invalid_field"
+    default_detail = "A field is not valid."
+
+    def __init__(self, field: str, rule: str) -> None:
+        """``field`` is a path such as ``encrypted_payload.ksn``; ``rule`` says what it must be, never what it was."""
+        self.field = field
+        super().__init__(f"{field}: {rule}")
+
+
+class IdempotencyKeyReusedError(InvalidInputError):
+    code = "idempotency_key_reused"
+    default_detail = "This idempotency key was used before with another request. Use a new key for a new request."
+
+
+class UnknownDeviceError(InvalidInputError):
+    code = "unknown_device"
+    default_detail = "The device is not registered for this merchant, or no base derivation key serves it."
+
+
+class DeviceSuspendedError(InvalidInputError):
+    code = "device_suspended"
+    default_detail = "The device is suspended, stolen or retired."
+
+
+class BadKSNError(InvalidInputError):
+    code = "bad_ksn"
+    default_detail = "The key serial number is not one that a terminal of this scheme can produce."
+
+
+class KSNReplayedError(InvalidInputError):
+    code = "ksn_replayed"
+    default_detail = "This key serial number was used before."
+
+
+class DecryptionFailedError(InvalidInputError):
+    """A well-formed payload that did not turn into acceptable card data.
+
+    Wrong key, bad padding, not card data, Luhn: one error with one text, because CBC is malleable and a finer answer
+    would be an oracle. ``stage`` is for the device's event record and for development only.
+    """
+
+    code = "decryption_failed"
+    default_detail = "The payload did not decrypt to card data. Check key, KSN, key variant, cipher and format."
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        super().__init__()
+
+
+class CleartextCardDataError(InvalidInputError):
+    code = "cleartext_card_data"
+    default_detail = "A field holds what looks like a card number in clear. Nothing of the request was stored."
+
+    def __init__(self, field: str) -> None:
+        super().__init__(f"{field}: holds what looks like a card number in clear. Nothing of the request was stored.")
+
+
+# --- The caller may not ---------------------------------------------------------------------------------------------
+
+
+class NotPermittedError(PaymentTokenError):
+    code = "not_permitted"
+    default_detail = "This caller may not do that."
+
+
+class UnauthenticatedError(NotPermittedError):
+    code = "unauthenticated"
+    default_detail = "Send a valid API key as 'Authorization: Bearer …'."
+
+
+class ForbiddenError(NotPermittedError):
+    code = "forbidden"
+    default_detail = "This caller may not do that."
+
+
+class RateLimitedError(NotPermittedError):
+    code = "rate_limited"
+    default_detail = "Too many requests. Wait before trying again."
+
+
+# --- There is no such thing -----------------------------------------------------------------------------------------
+
+
+class NotFoundError(PaymentTokenError):
+    code = "not_found"
+    default_detail = "There is no such thing."
+
+
+class RouteNotFoundError(NotFoundError):
+    code = "route_not_found"
+    default_detail = "There is no such route."
+
+
+class MethodNotAllowedError(NotFoundError):
+    code = "method_not_allowed"
+    default_detail = "This route does not take this method."
+
+
+class TokenNotFoundError(NotFoundError):
+    """Also for malformed ids, purged tokens and another merchant's token: all look alike from outside."""
+
+    code = "token_not_found"
+    default_detail = "This merchant has no such payment token."
+
+
+# --- The state does not allow it ------------------------------------------------------------------------------------
+
+
+class ConflictError(PaymentTokenError):
+    code = "conflict"
+    default_detail = "The state does not allow that now."
+
+
+class IdempotencyInProgressError(ConflictError):
+    code = "idempotency_in_progress"
+    default_detail = "A request with this idempotency key is still being worked on. Send the same request again."
+
+
+class TokenGoneError(PaymentTokenError):
+    code = "token_gone"
+    default_detail = "The payment token has ended."
+
+    def __init__(self, payment_token: str) -> None:
+        self.payment_token = payment_token
+        super().__init__()
+
+
+class TokenExpiredError(TokenGoneError):
+    code = "token_expired"
+    default_detail = "The payment token has expired."
+
+
+class TokenRevokedError(TokenGoneError):
+    code = "token_revoked"
+    default_detail = "The payment token was revoked."
+
+
+# --- Not now: the same request may succeed later --------------------------------------------------------------------
+
+
+class TemporarilyUnavailableError(PaymentTokenError):
+    code = "temporarily_unavailable"
+    default_detail = "Not available now. Send the same request again."
+
+
+class DatabaseUnavailableError(TemporarilyUnavailableError):
+    code = "database_unavailable"
+    default_detail = "The database does not answer. Send the same request again."
+
+
+class KeyCustodianUnavailableError(TemporarilyUnavailableError):
+    code = "key_custodian_unavailable"
+    default_detail = "The custodian of the keys does not answer. Send the same request again."
+
+
+class AuditUnavailableError(TemporarilyUnavailableError):
+    code = "audit_unavailable"
+    default_detail = "The audit record could not be written, so nothing was released. Send the same request again."
+
+
+class EncryptionKeyOverdueError(TemporarilyUnavailableError):
+    code = "encryption_key_overdue"
+    default_detail = "The encryption key is past its cryptoperiod. An operator must rotate it."
+
+
+class OverloadedError(TemporarilyUnavailableError):
+    code = "overloaded"
+    default_detail = "Too much work is waiting. Send the same request again."
+
+
+# --- An alarm -------------------------------------------------------------------------------------------------------
+
+
+class RecordIntegrityFailureError(PaymentTokenError):
+    """A stored record does not open under the key that it names: it was changed, moved, or the key is not the one."""
+
+    code = "record_integrity_failure"
+    default_detail = "The stored record does not open. Operators have been alerted; a retry cannot help."
