@@ -66,7 +66,9 @@ class IdempotencyKeyReusedError(InvalidInputError):
 
 class UnknownDeviceError(InvalidInputError):
     code = "unknown_device"
-    default_detail = "The device is not registered for this merchant, or no base derivation key serves it."
+    default_detail = (
+        "The device is not registered for this merchant, or no base derivation key serves it."
+    )
 
 
 class DeviceSuspendedError(InvalidInputError):
@@ -92,7 +94,9 @@ class DecryptionFailedError(InvalidInputError):
     """
 
     code = "decryption_failed"
-    default_detail = "The payload did not decrypt to card data. Check key, KSN, key variant, cipher and format."
+    default_detail = (
+        "The payload did not decrypt to card data. Check key, KSN, key variant, cipher and format."
+    )
 
     def __init__(self, stage: str) -> None:
         self.stage = stage
@@ -101,10 +105,14 @@ class DecryptionFailedError(InvalidInputError):
 
 class CleartextCardDataError(InvalidInputError):
     code = "cleartext_card_data"
-    default_detail = "A field holds what looks like a card number in clear. Nothing of the request was stored."
+    default_detail = (
+        "A field holds what looks like a card number in clear. Nothing of the request was stored."
+    )
 
     def __init__(self, field: str) -> None:
-        super().__init__(f"{field}: holds what looks like a card number in clear. Nothing of the request was stored.")
+        super().__init__(
+            f"{field}: holds what looks like a card number in clear. Nothing of the request was stored."
+        )
 
 
 # --- The caller may not ---------------------------------------------------------------------------------------------
@@ -165,7 +173,9 @@ class ConflictError(PaymentTokenError):
 
 class IdempotencyInProgressError(ConflictError):
     code = "idempotency_in_progress"
-    default_detail = "A request with this idempotency key is still being worked on. Send the same request again."
+    default_detail = (
+        "A request with this idempotency key is still being worked on. Send the same request again."
+    )
 
 
 class TokenGoneError(PaymentTokenError):
@@ -227,4 +237,6 @@ class RecordIntegrityFailureError(PaymentTokenError):
     """A stored record does not open under the key that it names: it was changed, moved, or the key is not the one."""
 
     code = "record_integrity_failure"
-    default_detail = "The stored record does not open. Operators have been alerted; a retry cannot help."
+    default_detail = (
+        "The stored record does not open. Operators have been alerted; a retry cannot help."
+    )

@@ -17,6 +17,7 @@ class Sensitive(Generic[Value]):
     """A text or byte string that shows neither its content nor its length."""
 
     __slots__ = ("_value",)
+    _value: Value
 
     def __init__(self, value: Value) -> None:
         self._value = value

@@ -1,0 +1,3 @@
+from payment_token.cli.main import main
+
+main()

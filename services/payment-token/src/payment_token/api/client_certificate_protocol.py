@@ -1,0 +1,36 @@
+"""Hands the verified client certificate to the application, as the ASGI TLS extension names it.
+
+uvicorn verifies client certificates but does not tell the application about them.
+"""
+
+import asyncio
+import ssl
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+class ClientCertificateProtocol(HttpToolsProtocol):
+    _tls: dict[object, object] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        connection = transport.get_extra_info("ssl_object")
+        if connection is not None:
+            self._tls = _tls_extension(connection)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._tls is not None:
+            self.scope["extensions"] = {"tls": self._tls}
+
+
+def _tls_extension(connection: ssl.SSLObject) -> dict[object, object]:
+    certificate = connection.getpeercert(binary_form=True)
+    return {
+        "server_cert": None,
+        "client_cert_chain": [] if certificate is None else [ssl.DER_cert_to_PEM_cert(certificate)],
+        "client_cert_name": None,
+        "client_cert_error": None,
+        "tls_version": {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}.get(connection.version() or ""),
+        "cipher_suite": None,
+    }

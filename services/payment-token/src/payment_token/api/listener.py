@@ -1,0 +1,97 @@
+"""One address that is listened on: uvicorn, without the parts that belong to a process (signals, logging set-up)."""
+
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from payment_token.api.client_certificate_protocol import ClientCertificateProtocol
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 15
+_KEEP_ALIVE_SECONDS = 75
+_BACKLOG = 2048
+_CONNECTIONS = 2000
+
+
+class ListenError(Exception):
+    """An address is taken, or is not one of this machine."""
+
+
+class Listener:
+    def __init__(
+        self, name: str, address: str, app: ASGIApp, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.name = name
+        self._address = address
+        options: dict[str, Any] = {} if tls is None else {"ssl_context_factory": lambda *_: tls}
+        config = uvicorn.Config(
+            app,
+            http=ClientCertificateProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            limit_concurrency=_CONNECTIONS,
+            **options,
+        )
+        self._server = _QuietServer(config)
+        self._socket: socket.socket | None = None
+        self._secure = tls is not None
+
+    def bind(self) -> None:
+        """Raises ListenError when the address cannot be had."""
+        host, _, port = self._address.rpartition(":")
+        host = host.strip("[]")
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host, int(port)))
+            bound.listen(_BACKLOG)
+        except OSError as error:
+            bound.close()
+            raise ListenError(
+                f"{self.name}: cannot listen on {self._address}: {error.strerror}."
+            ) from None
+        bound.setblocking(False)
+        self._socket = bound
+
+    @property
+    def url(self) -> str:
+        """Where it listens; with port 0 in its address, the port that the system chose."""
+        if self._socket is None:
+            raise RuntimeError("the listener is not bound")
+        host, port = self._socket.getsockname()[:2]
+        scheme = "https" if self._secure else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    async def serve(self) -> None:
+        """Serves until ``stop``, then lets the requests in progress finish."""
+        if self._socket is None:
+            raise RuntimeError("the listener is not bound")
+        await self._server.serve(sockets=[self._socket])
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+
+
+class _QuietServer(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # Several listeners share a process; the process handles its signals once.
+        yield

@@ -1,0 +1,142 @@
+"""The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import APIRouter, Request, Response
+
+from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
+from payment_token.api.rest.request_body import read_body
+from payment_token.api.rest.request_context import check_request_id
+from payment_token.api.rest.token_models import CreateTokenBody, TokenBody
+from payment_token.domain.api_key import APIKey, PresentedKey
+from payment_token.domain.errors import (
+    IdempotencyKeyMissingError,
+    InvalidFieldError,
+    UnauthenticatedError,
+)
+from payment_token.domain.identifiers import IDEMPOTENCY_KEY, MERCHANT_ID, MerchantId
+from payment_token.domain.revoke_token import RevokeToken
+from payment_token.domain.sensitive import SensitiveText
+from payment_token.domain.tokenise import Tokenise
+from payment_token.domain.view_token import ViewToken
+
+_IDEMPOTENCY_HEADERS = ("idempotency-key", "x-idempotency-key")
+
+
+class APIKeys(Protocol):
+    async def find(self, key_id: str) -> APIKey | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PublicUseCases:
+    tokenise: Tokenise
+    view_token: ViewToken
+    revoke_token: RevokeToken
+    api_keys: APIKeys
+
+
+def public_routes(use_cases: PublicUseCases) -> APIRouter:
+    router = APIRouter(prefix="/v1", tags=["payment tokens"])
+
+    @router.post(
+        "/payment-tokens",
+        summary="Tokenise a card read",
+        status_code=201,
+        response_model=TokenBody,
+        responses={
+            200: {"model": TokenBody, "description": "Replay of an earlier request under this key"},
+            **problems(400, 401, 403, 409, 410, 413, 415, 422, 503),
+        },
+        openapi_extra={**request_body(CreateTokenBody), "parameters": token_headers()},
+    )
+    async def create(request: Request) -> Response:
+        api_key = await _authenticated(request, use_cases.api_keys.find)
+        body = await read_body(request, CreateTokenBody)
+        check_request_id(request)
+        tokenise_request = body.to_domain(_idempotency_key(request))
+        api_key.acting_for(tokenise_request.merchant_id)
+        result = await use_cases.tokenise(tokenise_request)
+        return _json(
+            TokenBody.of(result.token),
+            status=200 if result.replayed else 201,
+            headers={"Idempotency-Replayed": "true"} if result.replayed else {},
+        )
+
+    @router.get(
+        "/payment-tokens/{payment_token}",
+        summary="The masked view of a token",
+        response_model=TokenBody,
+        responses=problems(401, 403, 404, 410, 422, 503),
+        openapi_extra={"parameters": [merchant_parameter()]},
+    )
+    async def view(request: Request, payment_token: str) -> Response:
+        api_key = await _authenticated(request, use_cases.api_keys.find)
+        merchant_id = _merchant(request, api_key)
+        return _json(TokenBody.of(await use_cases.view_token(merchant_id, payment_token)))
+
+    @router.delete(
+        "/payment-tokens/{payment_token}",
+        summary="Revoke a token and shred its card data",
+        status_code=204,
+        responses=problems(401, 403, 404, 422, 503),
+        openapi_extra={"parameters": [merchant_parameter()]},
+    )
+    async def revoke(request: Request, payment_token: str) -> Response:
+        api_key = await _authenticated(request, use_cases.api_keys.find)
+        merchant_id = _merchant(request, api_key)
+        await use_cases.revoke_token(merchant_id, payment_token)
+        return Response(status_code=204)
+
+    return router
+
+
+async def _authenticated(
+    request: Request, find: Callable[[str], Awaitable[APIKey | None]]
+) -> APIKey:
+    given = request.headers.getlist("authorization")
+    scheme, _, text = (given[0] if len(given) == 1 else "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise UnauthenticatedError
+    presented = PresentedKey.parse(SensitiveText(text.strip()))
+    api_key = await find(presented.key_id)
+    if api_key is None:
+        raise UnauthenticatedError
+    api_key.authenticate(presented)
+    return api_key
+
+
+def _idempotency_key(request: Request) -> str:
+    given = {value for name in _IDEMPOTENCY_HEADERS for value in request.headers.getlist(name)}
+    if not given or given == {""}:
+        raise IdempotencyKeyMissingError
+    key, *others = given
+    if others or not IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidFieldError(
+            "Idempotency-Key", "must be one key of 1 to 255 visible ASCII characters"
+        )
+    return key
+
+
+def _merchant(request: Request, api_key: APIKey) -> MerchantId:
+    check_request_id(request)
+    given = request.query_params.getlist("merchant_id")
+    if not given:
+        if len(api_key.merchants) != 1:
+            raise InvalidFieldError(
+                "merchant_id", "is required: this API key acts for several merchants"
+            )
+        return api_key.acting_for(None)
+    if len(given) > 1 or not MERCHANT_ID.fullmatch(given[0]):
+        raise InvalidFieldError("merchant_id", "must be one merchant id")
+    return api_key.acting_for(MerchantId(given[0]))
+
+
+def _json(body: TokenBody, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        body.model_dump_json(),
+        status,
+        {"Cache-Control": "no-store", **(headers or {})},
+        media_type="application/json",
+    )

@@ -1,0 +1,36 @@
+"""The id of a request: the caller's own if it is well-formed, else a new one."""
+
+import uuid
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from payment_token.domain.cleartext_guard import find_card_number
+from payment_token.domain.errors import InvalidFieldError
+from payment_token.domain.identifiers import REQUEST_ID, RequestId
+
+HEADER = b"x-request-id"
+_STATE = "payment_token.request_id"
+
+
+def assign_request_id(scope: Scope) -> RequestId:
+    given = [value for name, value in scope["headers"] if name == HEADER]
+    text = given[0].decode("latin-1") if len(given) == 1 else ""
+    acceptable = REQUEST_ID.fullmatch(text) is not None and not find_card_number(text)
+    request_id = RequestId(text if acceptable else uuid.uuid4().hex)
+    scope[_STATE] = request_id
+    return request_id
+
+
+def request_id_of(request: Request) -> RequestId:
+    request_id: RequestId = request.scope[_STATE]
+    return request_id
+
+
+def check_request_id(request: Request) -> None:
+    """Raises InvalidFieldError when the caller sent an id that was not taken: it is what the audit would name."""
+    given = request.headers.getlist("x-request-id")
+    if given and given != [request_id_of(request)]:
+        raise InvalidFieldError(
+            "X-Request-ID", "must be 1 to 128 of A-Z a-z 0-9 . _ : - and no card number"
+        )

@@ -1,0 +1,215 @@
+"""Bodies of the public API, as they stand in JSON and in OpenAPI."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+
+from payment_token.domain.cleartext_guard import find_card_number
+from payment_token.domain.device_payload import (
+    Cipher,
+    EncryptedPart,
+    EncryptedPayload,
+    KeyVariant,
+    Mode,
+    PartFormat,
+    Scheme,
+)
+from payment_token.domain.errors import CleartextCardDataError
+from payment_token.domain.identifiers import DEVICE_ID, MERCHANT_ID, DeviceId, MerchantId
+from payment_token.domain.token import Token
+from payment_token.domain.tokenise_request import TokeniseRequest
+
+PARTS_LIMIT = 8
+_EXAMPLE_CIPHERTEXT = "VBoQdqRUFEezXDWHAJ5Mx3Qb6ZCdnN2rXKa3iNeIJLqm5VHGNgHvrGlfjg1DXVjM"
+
+
+def _from_base64(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError("must be a base64 text")
+    decoded = None
+    try:
+        decoded = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        pass
+    if not decoded:
+        raise ValueError("must be base64 (RFC 4648 section 4, padded) of at least one byte")
+    return decoded
+
+
+def _from_hex(value: object) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str) or len(value) not in (16, 32) or not _is_hex(value):
+        raise ValueError("must be one cipher block in hexadecimal: 16 digits for TDES, 32 for AES")
+    return bytes.fromhex(value)
+
+
+def _is_hex(text: str) -> bool:
+    return all(character in "0123456789abcdefABCDEF" for character in text)
+
+
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_from_base64),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+IV = Annotated[
+    bytes | None,
+    BeforeValidator(_from_hex),
+    WithJsonSchema({"type": ["string", "null"], "pattern": "^([0-9A-Fa-f]{16}|[0-9A-Fa-f]{32})$"}),
+]
+
+
+class StrictModel(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class PartBody(StrictModel):
+    format: Annotated[PartFormat, Strict(strict=False)]
+    ciphertext: Base64
+
+
+class EncryptedPayloadBody(StrictModel):
+    """``iv`` is hexadecimal, one block; null or absent means the zero block."""
+
+    scheme: Annotated[Scheme, Strict(strict=False)] | None = None
+    ksn: Annotated[str, Field(max_length=64, description="Key serial number, hexadecimal.")]
+    key_variant: Annotated[KeyVariant, Strict(strict=False)] | None = None
+    cipher: Annotated[Cipher, Strict(strict=False)] | None = None
+    mode: Annotated[Mode, Strict(strict=False)] | None = None
+    iv: IV = None
+    parts: Annotated[list[PartBody], Field(min_length=1, max_length=PARTS_LIMIT)]
+
+    def to_domain(self) -> EncryptedPayload:
+        return EncryptedPayload(
+            ksn=self.ksn,
+            parts=tuple(EncryptedPart(part.format, part.ciphertext) for part in self.parts),
+            scheme=self.scheme,
+            key_variant=self.key_variant,
+            cipher=self.cipher,
+            mode=self.mode,
+            iv=self.iv,
+        )
+
+
+class CreateTokenBody(StrictModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "merchant_id": "m_4711",
+                    "device_id": "IDT-0042",
+                    "encrypted_payload": {
+                        "scheme": "dukpt-aes",
+                        "ksn": "123456789012345600000001",
+                        "parts": [{"format": "track2", "ciphertext": _EXAMPLE_CIPHERTEXT}],
+                    },
+                    "ttl_seconds": 86400,
+                    "metadata": {"order": "A-100"},
+                }
+            ]
+        }
+    )
+
+    merchant_id: Annotated[str, Field(pattern=f"^{MERCHANT_ID.pattern}$")]
+    device_id: Annotated[str, Field(pattern=rf"^{DEVICE_ID.pattern}$")]
+    encrypted_payload: EncryptedPayloadBody
+    ttl_seconds: int | None = None
+    metadata: Annotated[
+        dict[
+            Annotated[str, Field(min_length=1, max_length=40)],
+            Annotated[str, Field(max_length=500)],
+        ],
+        Field(max_length=20, default_factory=dict),
+    ]
+
+    def to_domain(self, idempotency_key: str) -> TokeniseRequest:
+        """Raises CleartextCardDataError when a free text holds what looks like a card number."""
+        self._refuse_cleartext("Idempotency-Key", idempotency_key)
+        self._refuse_cleartext("device_id", self.device_id)
+        for key, value in self.metadata.items():
+            self._refuse_cleartext("metadata", key)
+            self._refuse_cleartext("metadata", value)
+        return TokeniseRequest(
+            idempotency_key=idempotency_key,
+            merchant_id=MerchantId(self.merchant_id),
+            device_id=DeviceId(self.device_id),
+            payload=self.encrypted_payload.to_domain(),
+            ttl_seconds=self.ttl_seconds,
+            metadata=self.metadata,
+        )
+
+    @staticmethod
+    def _refuse_cleartext(field: str, text: str) -> None:
+        if find_card_number(text):
+            raise CleartextCardDataError(field)
+
+
+class ChecksBody(BaseModel):
+    luhn: bool
+    expired: bool
+    expiry_valid: bool
+
+
+class CardBody(BaseModel):
+    brand: str
+    bin: str
+    last4: str
+    exp_month: int | None
+    exp_year: int | None
+    entry_mode: str
+    checks: ChecksBody
+
+
+class TokenBody(BaseModel):
+    """The masked view: all that leaves the public side."""
+
+    payment_token: str
+    merchant_id: str
+    status: str
+    created_at: datetime
+    expires_at: datetime
+    card: CardBody
+    metadata: dict[str, str]
+
+    @classmethod
+    def of(cls, token: Token) -> Self:
+        card = token.card
+        return cls(
+            payment_token=token.token_id.text,
+            merchant_id=token.merchant_id,
+            status=token.status,
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            card=CardBody(
+                brand=card.brand,
+                bin=card.bin,
+                last4=card.last4,
+                exp_month=card.exp_month,
+                exp_year=card.exp_year,
+                entry_mode=card.entry_mode,
+                checks=ChecksBody(
+                    luhn=card.checks.luhn,
+                    expired=card.checks.expired,
+                    expiry_valid=card.checks.expiry_valid,
+                ),
+            ),
+            metadata=dict(token.metadata),
+        )
+
+
+class ProblemBody(BaseModel):
+    """RFC 9457. ``code`` is stable; ``detail`` names fields and limits, never values."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    payment_token: str | None = None
+    hint: str | None = None
+    model_config = ConfigDict(json_schema_extra={"additionalProperties": True})

@@ -1,0 +1,68 @@
+"""JSON without surprises: what two parsers could read differently is refused.
+
+Duplicate names (one parser takes the first, another the last), lone surrogates and U+0000 (a database refuses them
+late), NaN and Infinity (not JSON), and nesting that exhausts a parser's stack.
+"""
+
+import json
+from typing import Any, NoReturn
+
+from payment_token.domain.errors import MalformedRequestError
+
+MAX_DEPTH = 16
+
+
+def parse_json(body: bytes) -> Any:
+    """Raises MalformedRequestError; its text says the rule, never what was sent."""
+    problem = "The body is not well-formed JSON."
+    try:
+        document = json.loads(
+            body.decode("utf-8"),
+            object_pairs_hook=_object_without_duplicates,
+            parse_constant=_refuse_constant,
+        )
+    except _RefusedError as refused:
+        problem = str(refused)
+    except RecursionError:
+        problem = f"The body nests deeper than {MAX_DEPTH} levels."
+    except ValueError:
+        pass
+    else:
+        _check(document)
+        return document
+    raise MalformedRequestError(problem)
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise _RefusedError("An object of the body has the same name twice.")
+    return document
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise _RefusedError("The body holds NaN or Infinity, which are not JSON.")
+
+
+def _check(document: Any) -> None:
+    pending = [(document, 1)]
+    while pending:
+        value, depth = pending.pop()
+        if isinstance(value, str):
+            _check_text(value)
+        elif isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                raise MalformedRequestError(f"The body nests deeper than {MAX_DEPTH} levels.")
+            children = [*value, *value.values()] if isinstance(value, dict) else value
+            pending.extend((child, depth + 1) for child in children)
+
+
+def _check_text(text: str) -> None:
+    if "\x00" in text:
+        raise MalformedRequestError("A text of the body holds U+0000.")
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise MalformedRequestError("A text of the body holds half of a surrogate pair.")

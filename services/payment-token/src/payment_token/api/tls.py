@@ -1,0 +1,35 @@
+"""TLS contexts of the listeners: 1.3, and 1.2 only with forward secrecy and AEAD suites (PCI DSS 4.2.1)."""
+
+import ssl
+from pathlib import Path
+
+_TLS12_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
+
+
+def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
+    """Raises OSError (ssl.SSLError is one) when the files are missing or do not fit together."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_TLS12_SUITES)
+    context.options |= (
+        ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    )
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+def mutual_context(
+    certificate: Path, key: Path, client_ca: Path, client_crl: Path | None
+) -> ssl.SSLContext:
+    """A peer without a valid client certificate of ``client_ca`` does not get through the handshake."""
+    context = server_context(certificate, key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cafile=client_ca)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    if client_crl is not None:
+        context.load_verify_locations(cafile=client_crl)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    # A resumed session is not verified again: a certificate revoked meanwhile would still get in.
+    context.num_tickets = 0
+    context.options |= ssl.OP_NO_TICKET
+    return context

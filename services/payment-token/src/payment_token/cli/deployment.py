@@ -1,0 +1,57 @@
+"""The deployment that a command works on: its settings, and its database once a command needs it."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from payment_token.infrastructure.database import migration
+from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.pool import Pool, new_pool
+from payment_token.infrastructure.database.session import deployment_url
+from payment_token.settings import Settings
+
+Result = TypeVar("Result")
+
+_chosen: list[Path | None] = [None]
+
+
+def use_env_file(path: Path | None) -> None:
+    _chosen[0] = path
+
+
+def load_settings() -> Settings:
+    return Settings.load(_chosen[0])
+
+
+def database_url(settings: Settings) -> str:
+    """The database of this deployment, running; in development also migrated to the newest schema."""
+    # A command that holds the embedded server ends by the normal way, so that the last one out stops it.
+    signal.signal(signal.SIGTERM, _exit_normally)
+    url = deployment_url(settings)
+    if settings.in_development:
+        migration.upgrade(url)
+    return url
+
+
+def with_pool(settings: Settings, work: Callable[[Pool], Awaitable[Result]]) -> Result:
+    """Runs ``work`` with connections to the deployment's database."""
+    url = database_url(settings)
+
+    async def run() -> Result:
+        async with new_pool(url) as pool:
+            return await work(pool)
+
+    return asyncio.run(run())
+
+
+def directory_of(settings: Settings, pool: Pool) -> PostgresDeviceDirectory:
+    return PostgresDeviceDirectory(
+        pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
+    )
+
+
+def _exit_normally(signal_number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + signal_number)

@@ -1,0 +1,159 @@
+"""``payment-token dev``: a deployment for development, complete after one command."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from payment_token.bootstrap import open_keystore
+from payment_token.cli.deployment import directory_of, with_pool
+from payment_token.domain.api_key import new_api_key
+from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
+from payment_token.domain.identifiers import MerchantId
+from payment_token.domain.key_check_value import key_check_value
+from payment_token.domain.sensitive import SecretKey
+from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, LocalKeystore
+from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.device_directory import AlreadyRegisteredError
+from payment_token.infrastructure.database.pool import Pool
+from payment_token.infrastructure.development_certificates import DevelopmentAuthority
+from payment_token.infrastructure.private_file import write_private_file
+from payment_token.settings import DEVELOPMENT_FOLDER, ConfigurationError, Environment, Settings
+
+app = typer.Typer(help="A deployment for development.", no_args_is_help=True)
+console = Console(highlight=False, soft_wrap=True)
+
+DEMO_MERCHANT = MerchantId("m_demo")
+WORKER_IDENTITY = "spiffe://payment-token.example/worker/demo"
+
+# One BDK of each kind. A KSN of these prefixes finds its key without registration; for any other KSN, the first of
+# each scheme is the default.
+_BDKS = {
+    BDKAlgorithm.TDES_2KEY: ("FFFFDE0002", True),
+    BDKAlgorithm.AES_128: ("DE000128", True),
+    BDKAlgorithm.AES_192: ("DE000192", False),
+    BDKAlgorithm.AES_256: ("DE000256", False),
+}
+
+_ENV = """\
+# A deployment for development. The process environment overrides what stands here; relative paths are relative to this
+# file. Without DATABASE_URL the service runs on its embedded PostgreSQL, whose data is in the folder beside this file.
+ENVIRONMENT=development
+#DATABASE_URL=postgresql://user:password@localhost:5432/payment_tokens
+
+LOCAL_KEYSTORE_FILE=keystore.json
+LOCAL_KEYSTORE_KEY_FILE=keystore.key
+BDK_KMS_KEY_ID=local:default-aes-128
+SERVICE_KMS_KEY_ID=local:kek
+
+INTERNAL_TLS_CERT_FILE=server.pem
+INTERNAL_TLS_KEY_FILE=server-key.pem
+CLIENT_CA_FILE=ca.pem
+WORKER_POLICY_FILE=policy.toml
+"""
+
+_POLICY = f"""\
+# Which worker may have what. Whatever is not granted here is denied. SIGHUP makes a running service read it again.
+
+[[worker]]
+identity  = "{WORKER_IDENTITY}"   # URI SAN of its certificate, else its DNS SAN
+merchants = ["{DEMO_MERCHANT}"]                                   # exact names, or ["*"] for all
+purposes  = ["*"]                                        # such as "authorization", "capture", "refund"
+fields    = ["pan", "expiry", "cardholder_name", "sad"]
+"""
+
+
+@app.command()
+def init(
+    folder: Path = typer.Option(
+        DEVELOPMENT_FOLDER, "--dir", help="Where to; it may exist, and must be empty."
+    ),
+) -> None:
+    """Make keys, certificates, a policy, a database and an API key for the merchant m_demo."""
+    init_deployment(folder)
+    console.print(f"A development deployment is in {folder}.")
+    console.print(f"Next: payment-token serve --env-file {folder / '.env'}")
+
+
+def init_deployment(folder: Path) -> None:
+    """Raises ConfigurationError when the folder is not empty, or when this is meant to be production."""
+    if os.environ.get("ENVIRONMENT", Environment.DEVELOPMENT) != Environment.DEVELOPMENT:
+        raise ConfigurationError("`dev init` is for ENVIRONMENT=development only.")
+    if not folder.exists():
+        folder.mkdir(mode=0o700, parents=True)
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise ConfigurationError(
+            f"{folder} is not an empty folder. Delete it, or choose another with --dir."
+        )
+    with _removed_on_failure(folder):
+        keystore = LocalKeystore.create(
+            folder / "keystore.json", folder / "keystore.key", Environment.DEVELOPMENT
+        )
+        keystore.import_key("kek", KEK_ALGORITHM, SecretKey(secrets.token_bytes(32)))
+        _write_certificates(folder)
+        (folder / "policy.toml").write_text(_POLICY)
+        write_private_file(folder / ".env", _ENV)
+        settings = Settings.load(folder / ".env")
+        _fill_database(settings, folder)
+
+
+def _write_certificates(folder: Path) -> None:
+    authority = DevelopmentAuthority()
+    server = authority.issue_server("localhost", "127.0.0.1", "::1")
+    worker = authority.issue_worker(WORKER_IDENTITY)
+    (folder / "ca.pem").write_text(authority.certificate_pem)
+    for name, issued in (("server", server), ("worker", worker)):
+        (folder / f"{name}.pem").write_text(issued.certificate_pem)
+        write_private_file(folder / f"{name}-key.pem", issued.private_key_pem)
+
+
+def _fill_database(settings: Settings, folder: Path) -> None:
+    keystore = open_keystore(settings)
+    bdks = [_new_default_bdk(keystore, algorithm) for algorithm in _BDKS]
+    key, secret = new_api_key("made by dev init", (DEMO_MERCHANT,), os.urandom)
+
+    async def fill(pool: Pool) -> None:
+        for bdk, value in bdks:
+            await directory_of(settings, pool).register_bdk(bdk, value)
+        await PostgresAPIKeyStore(pool).add(key)
+
+    try:
+        with_pool(settings, fill)
+    except AlreadyRegisteredError:
+        raise ConfigurationError(
+            "The database of DATABASE_URL serves another deployment already, whose keys this one does not have."
+        ) from None
+    write_private_file(folder / "api-key", secret.reveal() + "\n")
+
+
+def _new_default_bdk(
+    keystore: LocalKeystore, algorithm: BDKAlgorithm
+) -> tuple[BaseDerivationKey, str]:
+    name = f"default-{algorithm}"
+    key = SecretKey(secrets.token_bytes(algorithm.key_bytes))
+    prefix, is_default = _BDKS[algorithm]
+    bdk = BaseDerivationKey(
+        bdk_id=name,
+        key_uri=keystore.import_key(name, algorithm, key),
+        algorithm=algorithm,
+        ksn_prefix=prefix,
+        is_default=is_default,
+    )
+    return bdk, key_check_value(key, algorithm)
+
+
+@contextlib.contextmanager
+def _removed_on_failure(folder: Path) -> Iterator[None]:
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if not done:
+            for path in folder.iterdir():
+                if path.is_file():
+                    path.unlink()

@@ -1,0 +1,113 @@
+"""``payment-token devices``: the terminals that may send."""
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from payment_token.cli.deployment import directory_of, load_settings, with_pool
+from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
+from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.dukpt import KSN
+from payment_token.domain.enrolment import Device, DeviceState
+from payment_token.domain.errors import BadKSNError
+from payment_token.domain.identifiers import DEVICE_ID, MERCHANT_ID, DeviceId, MerchantId
+from payment_token.infrastructure.database.device_directory import AlreadyRegisteredError
+from payment_token.infrastructure.database.pool import Pool
+from payment_token.settings import ConfigurationError
+
+app = typer.Typer(help="Terminals.", no_args_is_help=True)
+console = Console(highlight=False, soft_wrap=True)
+
+
+@app.command()
+def register(
+    device_id: str = typer.Option(..., "--device-id"),
+    merchant: str = typer.Option(..., "--merchant"),
+    bdk: str = typer.Option(
+        ..., "--bdk", help="The id of the key that its initial key comes from."
+    ),
+    ksn: list[str] = typer.Option(
+        [],
+        "--ksn",
+        metavar="HEX",
+        help="A KSN of the device: binds its initial key now, not at its first payload.",
+    ),
+    key_variant: KeyVariant | None = typer.Option(None, "--key-variant"),
+    cipher: Cipher | None = typer.Option(None, "--cipher"),
+    mode: Mode | None = typer.Option(None, "--mode"),
+    iv: str | None = typer.Option(
+        None, "--iv", metavar="HEX", help="A fixed initialisation vector."
+    ),
+) -> None:
+    """Register a terminal. What its profile says, a request may leave out, and may not contradict."""
+    settings = load_settings()
+    if not DEVICE_ID.fullmatch(device_id) or not MERCHANT_ID.fullmatch(merchant):
+        raise ConfigurationError(
+            "--device-id: 1 to 64 visible ASCII characters; --merchant: letters, digits, . _ : -"
+        )
+
+    async def add(pool: Pool) -> None:
+        directory = directory_of(settings, pool)
+        named = [known for known, _ in await directory.list_bdks() if known.bdk_id == bdk]
+        if not named:
+            raise ConfigurationError(
+                f"There is no key of the id {bdk}. `payment-token bdk list` shows them."
+            )
+        scheme = named[0].algorithm.scheme
+        device = Device(
+            merchant_id=MerchantId(merchant),
+            device_id=DeviceId(device_id),
+            bdk_id=bdk,
+            state=DeviceState.REGISTERED,
+            profile=DeviceProfile(scheme, key_variant, cipher, mode, _vector(iv)),
+            initial_key_ids=frozenset(_initial_key_id(text, scheme) for text in ksn),
+        )
+        await directory.register_device(device)
+
+    try:
+        with_pool(settings, add)
+    except AlreadyRegisteredError:
+        raise ConfigurationError(f"{merchant} has a device {device_id} already.") from None
+    console.print(f"Registered {device_id} of {merchant}, served by {bdk}.")
+
+
+@app.command("list")
+def list_devices() -> None:
+    """List the terminals."""
+    settings = load_settings()
+
+    async def read(pool: Pool) -> Table:
+        table = Table("merchant", "device", "key", "state", "profile")
+        for device in await directory_of(settings, pool).list_devices():
+            profile = device.profile
+            spoken = [
+                value
+                for value in (profile.scheme, profile.key_variant, profile.cipher, profile.mode)
+                if value
+            ]
+            table.add_row(
+                device.merchant_id,
+                device.device_id,
+                device.bdk_id or "",
+                device.state,
+                " ".join(spoken),
+            )
+        return table
+
+    console.print(with_pool(settings, read))
+
+
+def _initial_key_id(text: str, scheme: Scheme) -> bytes:
+    try:
+        return KSN.of_any_counter(text, scheme).initial_key_id
+    except BadKSNError:
+        raise ConfigurationError(f"--ksn: not a KSN of {scheme}.") from None
+
+
+def _vector(text: str | None) -> bytes | None:
+    if text is None:
+        return None
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ConfigurationError("--iv: must be hexadecimal.") from None

@@ -1,0 +1,65 @@
+"""``payment-token doctor``: is this deployment sound, and if not, what to do."""
+
+import asyncio
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from payment_token.bootstrap import Role, Service, build_listeners
+from payment_token.cli.deployment import database_url, load_settings
+from payment_token.domain.errors import PaymentTokenError
+from payment_token.infrastructure.database import migration
+from payment_token.safety import Severity, configuration_findings
+from payment_token.settings import ConfigurationError, Settings
+
+console = Console(highlight=False, soft_wrap=True)
+
+_STYLES = {"ok": "green", Severity.UNWISE.value: "yellow", Severity.REFUSED.value: "red"}
+
+
+def doctor() -> None:
+    """Check the whole configuration, the database, the keys and the certificates. Exit 1 when something is refused."""
+    settings = load_settings()
+    rows = [
+        (finding.severity.value, finding.setting, finding.advice)
+        for finding in configuration_findings(settings)
+    ]
+    if all(state != Severity.REFUSED for state, _, _ in rows):
+        rows += _running_checks(settings)
+    table = Table("", "what", "", title=f"{settings.environment} deployment in {settings.folder}")
+    for state, what, advice in rows:
+        table.add_row(f"[{_STYLES[state]}]{state}[/]", what, advice)
+    console.print(table)
+    if any(state == Severity.REFUSED for state, _, _ in rows):
+        raise typer.Exit(1)
+
+
+def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
+    try:
+        url = database_url(settings)
+        current, newest = migration.current_revision(url), migration.head_revision()
+        if current != newest:
+            advice = (
+                f"is at {current or 'nothing'}, this code needs {newest}: payment-token db upgrade"
+            )
+            return [(Severity.REFUSED.value, "schema", advice)]
+        return [("ok", "schema", f"is at {newest}"), *asyncio.run(_service_checks(settings, url))]
+    except (ConfigurationError, PaymentTokenError) as error:
+        return [(Severity.REFUSED.value, "start", str(error))]
+
+
+async def _service_checks(settings: Settings, url: str) -> list[tuple[str, str, str]]:
+    async with Service.started(settings, url) as service:
+        build_listeners(service, list(Role))
+        service.keystore.check()
+        failing = await service.readiness()
+        milliseconds = service.clock.error_seconds() * 1000
+    rows = [("ok", "keystore", "opens"), ("ok", "certificates and policy", "load")]
+    rows += [("ok", "database clock", f"is known to {milliseconds:.1f} ms")]
+    rows += [(Severity.REFUSED.value, name, code) for name, code in failing.items()]
+    return (
+        rows
+        if failing
+        else [*rows, ("ok", "readiness", "database, custodian, clock and audit are usable")]
+    )

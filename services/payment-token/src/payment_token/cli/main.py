@@ -1,0 +1,83 @@
+"""``payment-token``: everything an operator or a developer does from a shell."""
+
+import sys
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from payment_token.api.listener import ListenError
+from payment_token.cli import (
+    api_keys,
+    bdk,
+    database,
+    development,
+    devices,
+    doctor,
+    quickstart,
+    serve,
+    simulate,
+)
+from payment_token.cli.deployment import use_env_file
+from payment_token.domain.errors import PaymentTokenError
+from payment_token.infrastructure.database.embedded import EmbeddedServerError
+from payment_token.settings import ConfigurationError
+
+app = typer.Typer(
+    name="payment-token",
+    help="Turns encrypted card reads into payment tokens, and releases card data to authorised workers only.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("serve")(serve.serve)
+app.add_typer(database.app, name="db")
+app.add_typer(development.app, name="dev")
+app.add_typer(bdk.app, name="bdk")
+app.add_typer(devices.app, name="devices")
+app.add_typer(api_keys.app, name="api-keys")
+app.add_typer(simulate.app, name="simulate")
+app.command("doctor")(doctor.doctor)
+app.command("quickstart")(quickstart.quickstart)
+
+
+@app.callback()
+def options(
+    env_file: Path | None = typer.Option(
+        None,
+        "--env-file",
+        metavar="FILE",
+        help="Configuration file; taken before and after any subcommand. Default: ./.env, else .dev/.env of the service.",
+    ),
+) -> None:
+    # ``main`` has taken the option out of the arguments, wherever it stood; here it is for --help.
+    del env_file
+
+
+def main() -> None:
+    try:
+        arguments, env_file = _without_env_file(sys.argv[1:])
+        use_env_file(env_file)
+        app(args=arguments)
+    except (ConfigurationError, EmbeddedServerError, ListenError, PaymentTokenError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(
+            f"Error: {error}", style="red", markup=False
+        )
+        sys.exit(1)
+
+
+def _without_env_file(arguments: list[str]) -> tuple[list[str], Path | None]:
+    rest: list[str] = []
+    env_file = None
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--env-file":
+            value = next(remaining, None)
+            if value is None:
+                raise ConfigurationError("--env-file needs a file.")
+            env_file = Path(value)
+        elif argument.startswith("--env-file="):
+            env_file = Path(argument.partition("=")[2])
+        else:
+            rest.append(argument)
+    return rest, env_file

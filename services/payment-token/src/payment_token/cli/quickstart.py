@@ -1,0 +1,200 @@
+"""``payment-token quickstart``: the main job, for real, shown step by step."""
+
+import asyncio
+import ssl
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from payment_token.bootstrap import (
+    Listeners,
+    Role,
+    Service,
+    build_listeners,
+    open_keystore,
+    serving,
+)
+from payment_token.cli.deployment import database_url
+from payment_token.cli.development import DEMO_MERCHANT, init_deployment
+from payment_token.cli.published_cards import PUBLISHED_CARDS
+from payment_token.cli.serve import wait_for_end
+from payment_token.cli.virtual_terminal import VirtualTerminal
+from payment_token.domain.device_payload import PartFormat
+from payment_token.infrastructure.logging import configure_logging
+from payment_token.infrastructure.process_hardening import forbid_core_dumps
+from payment_token.settings import DEVELOPMENT_FOLDER, Settings
+
+console = Console(highlight=False, soft_wrap=True)
+
+_READS = (
+    ("default-tdes-2key", PartFormat.TRACK2, PUBLISHED_CARDS[0]),
+    ("default-aes-128", PartFormat.TRACK1, PUBLISHED_CARDS[1]),
+    ("default-aes-256", PartFormat.EMV_TLV, PUBLISHED_CARDS[2]),
+    ("default-aes-128", PartFormat.CARD_JSON, PUBLISHED_CARDS[3]),
+)
+
+
+def quickstart(
+    serve: bool = typer.Option(False, "--serve", help="Leave the service running afterwards."),
+    folder: Path = typer.Option(
+        DEVELOPMENT_FOLDER, "--dir", help="The deployment; made when it is not there."
+    ),
+) -> None:
+    """Set up a development deployment, run the main job through it, and show each step."""
+    _step(1, "A deployment for development")
+    if (folder / ".env").is_file():
+        console.print(f"   found in {folder}")
+    else:
+        init_deployment(folder)
+        console.print(f"   made in {folder}: keystore, certificates, policy, API key")
+    settings = Settings.load(folder / ".env")
+    configure_logging(debug=settings.debug, quiet=True)
+    forbid_core_dumps()
+    if not serve:
+        settings = settings.on_free_ports()
+    asyncio.run(_walk(settings, database_url(settings), stay=serve))
+
+
+async def _walk(settings: Settings, url: str, *, stay: bool) -> None:
+    async with Service.started(settings, url) as service:
+        listeners = build_listeners(service, list(Role))
+        async with serving(listeners):
+            _step(2, "PostgreSQL and the service are running")
+            for listener in listeners.all:
+                console.print(f"   {listener.name:9} {listener.url}")
+            tour = _Tour(settings, service, listeners)
+            await tour.terminals_send()
+            await tour.worker_gets_card_back()
+            await tour.others_are_refused()
+            await tour.audit_is_there()
+            if stay:
+                console.print("\nThe service stays up. Ctrl-C ends it.")
+                await wait_for_end(settings, listeners)
+            else:
+                console.print(
+                    "\nDone; everything is stopped again. Keep it running with ./scripts/quickstart.sh --serve,"
+                    "\nand read on in docs/life-of-a-payload.md."
+                )
+
+
+@dataclass
+class _Tour:
+    settings: Settings
+    service: Service
+    listeners: Listeners
+    token: str = ""
+
+    async def terminals_send(self) -> None:
+        _step(3, "Terminals encrypt card reads with DUKPT, the service answers with tokens")
+        table = Table("scheme", "read", "payment token", "card as shown", box=box.SIMPLE)
+        async with self._public() as client:
+            for number, (bdk_id, part, card) in enumerate(_READS, 1):
+                body = (
+                    await self._terminal(f"DEMO-{number}-{uuid.uuid4().hex[:6]}", bdk_id)
+                ).create_body(DEMO_MERCHANT, card, part)
+                headers = {"Idempotency-Key": str(uuid.uuid4())}
+                answer = await client.post("/v1/payment-tokens", json=body, headers=headers)
+                token = answer.raise_for_status().json()
+                scheme = body["encrypted_payload"]["scheme"]
+                shown = f"{token['card']['bin']}…{token['card']['last4']}"
+                table.add_row(scheme, part, token["payment_token"], shown)
+                again = await client.post("/v1/payment-tokens", json=body, headers=headers)
+                _expect(
+                    again.json()["payment_token"] == token["payment_token"],
+                    "a retry gives the same token",
+                )
+            self.token = token["payment_token"]
+        console.print(table)
+        console.print("   Each was sent twice under its idempotency key, and gave one token.")
+
+    async def worker_gets_card_back(self) -> None:
+        _step(4, "A worker with a client certificate gets a card back over mutual TLS")
+        async with self._worker() as client:
+            answer = await client.post(
+                "/internal/v1/decrypt", json=self._release_body(DEMO_MERCHANT)
+            )
+        released = answer.raise_for_status().json()
+        data = released["payment_data"]
+        pan = data["pan"]
+        console.print(
+            f"   card number  {pan[:6]}{'•' * (len(pan) - 10)}{pan[-4:]}   (in clear to the worker, masked here)"
+        )
+        console.print(f"   expiry       {data['exp_month']:02}/{data['exp_year']}")
+        console.print(f"   SAD          {data['sad_status']}: CVV {'•' * len(data['sad']['cvv'])}")
+        console.print(f"   receipt      {released['audit_receipt']}")
+
+    async def others_are_refused(self) -> None:
+        _step(5, "Whoever may not, does not")
+        async with self._worker(certificate=False) as client:
+            try:
+                await client.post("/internal/v1/decrypt", json=self._release_body(DEMO_MERCHANT))
+                _expect(False, "a caller without a certificate is refused")
+            except httpx.TransportError as error:
+                reason = str(error).partition("] ")[2].partition(" (")[0] or "connection closed"
+                console.print(f"   without a certificate: no connection ({reason})")
+        async with self._worker() as client:
+            answer = await client.post("/internal/v1/decrypt", json=self._release_body("m_other"))
+        _expect(answer.status_code == httpx.codes.FORBIDDEN, "the policy refuses other merchants")
+        console.print(
+            f"   for a merchant that the policy does not grant: {answer.status_code} {answer.json()['code']}"
+        )
+
+    async def audit_is_there(self) -> None:
+        _step(6, "Every attempt is an audit record, written before the answer left")
+        table = Table(
+            "recorded at", "outcome", "code", "worker", "merchant", "fields", box=box.SIMPLE
+        )
+        for row in await self.service.audit_log.latest(5):
+            table.add_row(
+                f"{row.recorded_at:%H:%M:%S}",
+                row.outcome,
+                row.code,
+                row.worker_identity.rpartition("/")[2],
+                row.merchant_id or "",
+                ", ".join(row.fields),
+            )
+        console.print(table)
+
+    async def _terminal(self, device_id: str, bdk_id: str) -> VirtualTerminal:
+        known = {bdk.bdk_id: bdk for bdk, _ in await self.service.directory.list_bdks()}
+        bdk = known[bdk_id]
+        return VirtualTerminal(
+            device_id, bdk, open_keystore(self.settings).bdk_for_simulation(bdk.key_uri)
+        )
+
+    def _release_body(self, merchant_id: str) -> dict[str, Any]:
+        return {
+            "payment_token": self.token,
+            "merchant_id": merchant_id,
+            "purpose": "authorization",
+            "fields": ["pan", "expiry", "sad"],
+        }
+
+    def _public(self) -> httpx.AsyncClient:
+        secret = (self.settings.folder / "api-key").read_text().strip()
+        headers = {"Authorization": f"Bearer {secret}"}
+        return httpx.AsyncClient(base_url=self.listeners.named("public").url, headers=headers)
+
+    def _worker(self, *, certificate: bool = True) -> httpx.AsyncClient:
+        folder = self.settings.folder
+        context = ssl.create_default_context(cafile=folder / "ca.pem")
+        if certificate:
+            context.load_cert_chain(folder / "worker.pem", folder / "worker-key.pem")
+        return httpx.AsyncClient(base_url=self.listeners.named("internal").url, verify=context)
+
+
+def _step(number: int, text: str) -> None:
+    console.print(f"\n[bold]{number}. {text}[/]")
+
+
+def _expect(holds: bool, promise: str) -> None:
+    if not holds:
+        console.print(f"[red]This was promised and did not happen: {promise}.[/]")
+        raise typer.Exit(1)

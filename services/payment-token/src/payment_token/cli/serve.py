@@ -1,0 +1,58 @@
+"""``payment-token serve``: the listeners of one process."""
+
+import asyncio
+import logging
+import signal
+
+import typer
+import uvloop
+
+from payment_token.bootstrap import Listeners, Role, Service, build_listeners, serving
+from payment_token.cli.deployment import database_url, load_settings
+from payment_token.infrastructure.database.session import embedded_server
+from payment_token.infrastructure.logging import configure_logging
+from payment_token.infrastructure.process_hardening import forbid_core_dumps
+from payment_token.safety import check_safe_to_start
+from payment_token.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def serve(
+    only: list[Role] = typer.Option(
+        [], "--only", help="Run only this part; repeatable. Default: everything."
+    ),
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C. SIGHUP reads the worker policy again."""
+    settings = load_settings()
+    configure_logging(debug=settings.debug)
+    forbid_core_dumps()
+    check_safe_to_start(settings)
+    uvloop.run(_serve(settings, database_url(settings), only or list(Role)))
+
+
+async def _serve(settings: Settings, url: str, roles: list[Role]) -> None:
+    async with Service.started(settings, url) as service:
+        listeners = build_listeners(service, roles)
+        async with serving(listeners):
+            for listener in listeners.all:
+                logger.info("listening", extra={"listener": listener.name, "url": listener.url})
+            await wait_for_end(settings, listeners)
+            logger.info("draining")
+
+
+async def wait_for_end(settings: Settings, listeners: Listeners) -> None:
+    """Waits for SIGTERM or SIGINT; meanwhile reloads the policy on SIGHUP, and revives an embedded database."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(ending, ended.set)
+    if listeners.policies is not None:
+        loop.add_signal_handler(signal.SIGHUP, listeners.policies.reload)
+    while not ended.is_set():
+        if settings.uses_embedded_database:
+            await asyncio.to_thread(embedded_server(settings.folder).ensure_running)
+        try:
+            await asyncio.wait_for(ended.wait(), timeout=1)
+        except TimeoutError:
+            continue

@@ -1,0 +1,157 @@
+"""``payment-token simulate``: terminals in software, against a running service."""
+
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from payment_token.bootstrap import open_keystore
+from payment_token.cli.deployment import directory_of, load_settings, with_pool
+from payment_token.cli.development import DEMO_MERCHANT
+from payment_token.cli.published_cards import PUBLISHED_CARDS
+from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal
+from payment_token.domain.device_payload import KeyVariant, Mode, PartFormat, Scheme
+from payment_token.domain.enrolment import BaseDerivationKey
+from payment_token.infrastructure.database.pool import Pool
+from payment_token.settings import ConfigurationError, Settings
+
+app = typer.Typer(help="Terminals in software.", no_args_is_help=True)
+console = Console(highlight=False, soft_wrap=True)
+
+
+@app.callback()
+def group() -> None:
+    """Terminals in software."""
+
+
+@app.command()
+def terminal(
+    scheme: Scheme = typer.Option(Scheme.DUKPT_AES, "--scheme"),
+    count: int = typer.Option(10, "--count", min=1, help="How many reads to send."),
+    rate: float = typer.Option(
+        0.0, "--rate", min=0.0, help="Reads a second; 0 is as fast as they are answered."
+    ),
+    part: PartFormat = typer.Option(PartFormat.TRACK2, "--format", help="What each read is."),
+    bdk_id: str | None = typer.Option(
+        None, "--bdk", help="A key of the development keystore; default: the scheme's."
+    ),
+    key_variant: KeyVariant = typer.Option(KeyVariant.DATA_REQUEST, "--key-variant"),
+    mode: Mode = typer.Option(Mode.CBC, "--mode"),
+    merchant: str = typer.Option(DEMO_MERCHANT, "--merchant"),
+    device_id: str | None = typer.Option(None, "--device-id", help="Default: a new one."),
+    url: str | None = typer.Option(
+        None, "--url", help="Default: PUBLIC_ADDRESS of the configuration."
+    ),
+    api_key_file: Path | None = typer.Option(
+        None, "--api-key-file", help="Default: api-key beside the .env."
+    ),
+) -> None:
+    """A terminal that encrypts published test cards under a key of the development keystore, and sends them."""
+    settings = load_settings()
+    bdk = _choose_bdk(settings, scheme, bdk_id)
+    virtual = VirtualTerminal(
+        device_id or f"SIM-{uuid.uuid4().hex[:8]}",
+        bdk,
+        open_keystore(settings).bdk_for_simulation(bdk.key_uri),
+        Encryption(key_variant, mode),
+    )
+    headers = {"Authorization": f"Bearer {_read_api_key(settings, api_key_file)}"}
+    answers: Counter[str] = Counter()
+    tokens: list[dict[str, str]] = []
+    with (
+        httpx.Client(base_url=url or _public_url(settings), headers=headers, timeout=10) as client,
+        _progress() as bar,
+    ):
+        task = bar.add_task(f"{virtual.device_id} ({bdk.bdk_id})", total=count)
+        started = time.monotonic()
+        for number in range(count):
+            _wait_for_turn(started, number, rate)
+            card = PUBLISHED_CARDS[number % len(PUBLISHED_CARDS)]
+            answer = _send(client, virtual.create_body(merchant, card, part))
+            body = answer.json()
+            answers[str(body.get("code", answer.status_code))] += 1
+            if answer.is_success:
+                tokens.append(
+                    {
+                        "token": body["payment_token"],
+                        **{key: body["card"][key] for key in ("brand", "last4")},
+                    }
+                )
+            bar.advance(task)
+    _summarise(answers, tokens, time.monotonic() - started)
+    if len(tokens) < count:
+        raise typer.Exit(1)
+
+
+def _choose_bdk(settings: Settings, scheme: Scheme, bdk_id: str | None) -> BaseDerivationKey:
+    async def read(pool: Pool) -> list[BaseDerivationKey]:
+        return [bdk for bdk, _ in await directory_of(settings, pool).list_bdks()]
+
+    known = with_pool(settings, read)
+    wanted = [
+        bdk
+        for bdk in known
+        if (bdk.bdk_id == bdk_id if bdk_id else bdk.is_default) and bdk.algorithm.scheme is scheme
+    ]
+    if not wanted:
+        raise ConfigurationError(
+            f"No key serves {scheme} here. `payment-token bdk list` shows the keys; choose with --bdk."
+        )
+    return wanted[0]
+
+
+def _read_api_key(settings: Settings, path: Path | None) -> str:
+    path = path or settings.folder / "api-key"
+    try:
+        return path.read_text().strip()
+    except OSError:
+        raise ConfigurationError(
+            f"There is no API key in {path}. Make one: payment-token api-keys create"
+        ) from None
+
+
+def _public_url(settings: Settings) -> str:
+    scheme = "https" if settings.public_tls_cert_file else "http"
+    return f"{scheme}://{settings.public_address}"
+
+
+def _send(client: httpx.Client, body: dict[str, object]) -> httpx.Response:
+    try:
+        return client.post(
+            "/v1/payment-tokens", json=body, headers={"Idempotency-Key": str(uuid.uuid4())}
+        )
+    except httpx.TransportError as error:
+        raise ConfigurationError(
+            f"{client.base_url} does not answer ({type(error).__name__}). Is `payment-token serve` running?"
+        ) from None
+
+
+def _wait_for_turn(started: float, number: int, rate: float) -> None:
+    if rate:
+        time.sleep(max(0.0, started + number / rate - time.monotonic()))
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _summarise(answers: Counter[str], tokens: list[dict[str, str]], seconds: float) -> None:
+    table = Table("token", "card", title="The last tokens")
+    for token in tokens[-5:]:
+        table.add_row(token["token"], f"{token['brand']} …{token['last4']}")
+    if tokens:
+        console.print(table)
+    listed = ", ".join(f"{number} × {answer}" for answer, number in answers.most_common())
+    console.print(f"{listed} in {seconds:.1f} s ({sum(answers.values()) / seconds:.0f}/s)")

@@ -1,0 +1,129 @@
+"""Which base derivation key serves a terminal, and whether the terminal may send at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
+from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.errors import DeviceSuspendedError, InvalidFieldError, UnknownDeviceError
+from payment_token.domain.identifiers import DeviceId, MerchantId
+
+_SHORTEST_KSN_DIGITS = 20
+
+
+class BDKAlgorithm(StrEnum):
+    """What a BDK is. It settles the one derivation scheme that the key serves."""
+
+    TDES_2KEY = "tdes-2key"
+    AES_128 = "aes-128"
+    AES_192 = "aes-192"
+    AES_256 = "aes-256"
+
+    @property
+    def scheme(self) -> Scheme:
+        return Scheme.DUKPT_TDES if self is BDKAlgorithm.TDES_2KEY else Scheme.DUKPT_AES
+
+    @property
+    def key_bytes(self) -> int:
+        return {"tdes-2key": 16, "aes-128": 16, "aes-192": 24, "aes-256": 32}[self]
+
+
+class DeviceState(StrEnum):
+    REGISTERED = "registered"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    STOLEN = "stolen"
+    RETIRED = "retired"
+
+    @property
+    def may_send(self) -> bool:
+        return self in (DeviceState.REGISTERED, DeviceState.ACTIVE)
+
+
+class RegistrationRule(StrEnum):
+    REQUIRED = "required"
+    OPEN = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseDerivationKey:
+    """The name of a BDK, never the key: ``key_uri`` says which custodian holds it and under which name."""
+
+    bdk_id: str
+    key_uri: str
+    algorithm: BDKAlgorithm
+    ksn_prefix: str | None = None
+    allow_pin_variant: bool = False
+    is_default: bool = False
+    profile: DeviceProfile = field(default_factory=DeviceProfile)
+
+    @property
+    def encryption_defaults(self) -> DeviceProfile:
+        """What holds where neither the request nor a profile speaks."""
+        return DeviceProfile(
+            scheme=self.algorithm.scheme,
+            key_variant=KeyVariant.DATA_REQUEST,
+            cipher=Cipher(self.algorithm.value),
+            mode=Mode.CBC,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A registered terminal. ``initial_key_ids`` are those given at its registration; none means: learn at first use."""
+
+    merchant_id: MerchantId
+    device_id: DeviceId
+    bdk_id: str | None
+    state: DeviceState
+    profile: DeviceProfile = field(default_factory=DeviceProfile)
+    initial_key_ids: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What the directory knows of a terminal: its registration if any, and every BDK that could serve it."""
+
+    device: Device | None
+    candidates: Sequence[BaseDerivationKey]
+
+
+def admit(enrolment: Enrolment, rule: RegistrationRule) -> None:
+    """Raises UnknownDeviceError or DeviceSuspendedError for a terminal that may not send."""
+    if enrolment.device is None:
+        if rule is RegistrationRule.REQUIRED:
+            raise UnknownDeviceError
+    elif not enrolment.device.state.may_send:
+        raise DeviceSuspendedError
+
+
+def normalised_ksn(text: str) -> str:
+    """The KSN as registered prefixes see it: upper case, an 8-byte TDES KSN with the FFFF that terminals leave out."""
+    return text.upper().rjust(_SHORTEST_KSN_DIGITS, "F")
+
+
+def choose_bdk(enrolment: Enrolment, ksn_text: str, scheme: Scheme | None) -> BaseDerivationKey:
+    """The BDK of the registration; else the longest KSN prefix; else a default one of the stated scheme.
+
+    Raises UnknownDeviceError when none serves the terminal, InvalidFieldError when only the scheme could tell.
+    """
+    device, candidates = enrolment.device, enrolment.candidates
+    if device is not None and device.bdk_id is not None:
+        return _first([bdk for bdk in candidates if bdk.bdk_id == device.bdk_id])
+    ksn = normalised_ksn(ksn_text)
+    fitting = [bdk for bdk in candidates if scheme is None or bdk.algorithm.scheme is scheme]
+    by_prefix = [bdk for bdk in fitting if bdk.ksn_prefix and ksn.startswith(bdk.ksn_prefix)]
+    if by_prefix:
+        return max(by_prefix, key=lambda bdk: len(bdk.ksn_prefix or ""))
+    if scheme is None and any(bdk.is_default for bdk in fitting):
+        raise InvalidFieldError(
+            "encrypted_payload.scheme", "is required, unless the device or its KSN settles it"
+        )
+    return _first([bdk for bdk in fitting if bdk.is_default])
+
+
+def _first(chosen: Sequence[BaseDerivationKey]) -> BaseDerivationKey:
+    if not chosen:
+        raise UnknownDeviceError
+    return chosen[0]

@@ -1,0 +1,13 @@
+"""A clear key together with the name of its version. The name is stored with what it protects; keys are never guessed."""
+
+from dataclasses import dataclass
+
+from payment_token.domain.sensitive import SecretKey
+
+
+@dataclass(frozen=True, slots=True)
+class NamedKey:
+    """``name`` is 1 to 64 ASCII characters, for example ``v1`` for a service key; ``key`` is 32 bytes."""
+
+    name: str
+    key: SecretKey

@@ -1,0 +1,126 @@
+"""What the use cases need from the world outside. Each port is owned here and met in ``infrastructure``.
+
+Any method may raise DatabaseUnavailableError or KeyCustodianUnavailableError, as far as a database or a custodian
+stands behind it. Nothing else of an adapter's own comes through.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Protocol
+
+from payment_token.domain.audit import DecryptEvent
+from payment_token.domain.dukpt import KSN
+from payment_token.domain.enrolment import BaseDerivationKey, Enrolment
+from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.keys import NamedKey
+from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.token import Claim, NewToken, StoredToken
+from payment_token.domain.token_id import TokenId
+from payment_token.domain.worker_policy import WorkerPolicy
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The database's time, as estimated by this process. Aware, UTC."""
+        ...
+
+
+class InitialKeys(Protocol):
+    """A custodian of BDKs. It gives what a device was injected with; no method gives a BDK."""
+
+    async def initial_key(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
+        """The initial key of the device that the KSN names (X9.24-1 Annex A.6, X9.24-3 §6.3.3)."""
+        ...
+
+
+class KeyEncrypter(Protocol):
+    """A custodian of KEKs. ``context`` binds a wrapped key: it does not unwrap under any other."""
+
+    async def generate_key(
+        self, kek_uri: str, context: Mapping[str, str]
+    ) -> tuple[SecretKey, bytes]:
+        """A new 32-byte key in clear, and wrapped under the KEK."""
+        ...
+
+    async def unwrap_key(
+        self, kek_uri: str, wrapped: bytes, context: Mapping[str, str]
+    ) -> SecretKey:
+        """Raises RecordIntegrityFailureError when the wrapped key is not of this KEK and context."""
+        ...
+
+
+class VersionedKeys(Protocol):
+    """Keys that rotate: the active version protects what is new, every version opens what it once protected."""
+
+    async def active(self) -> NamedKey:
+        """Raises EncryptionKeyOverdueError when no version may protect anything new."""
+        ...
+
+    async def named(self, name: str) -> NamedKey | None:
+        """``None`` when there is no such version, or no longer."""
+        ...
+
+
+class ServiceKeys(VersionedKeys, Protocol):
+    def forget_active(self) -> None:
+        """The version last given as active turned out to be so no longer: find out anew."""
+        ...
+
+
+class DeviceDirectory(Protocol):
+    async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
+        """The terminal's registration and every BDK that could serve this KSN (upper-case hex, normalised)."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Merchants never see each other's tokens: every method takes the merchant."""
+
+    async def find_claim(self, merchant_id: MerchantId, idempotency_key: str) -> Claim | None:
+        """The live claim under this key; ``None`` when there is none or its window has passed."""
+        ...
+
+    async def create(self, new: NewToken) -> Claim | None:
+        """Writes token, claim and device binding in one transaction, and returns ``None`` once they are durable.
+
+        When another request holds the idempotency key, writes nothing and returns that request's claim; while it is
+        still being worked on, waits up to two seconds for it and then raises IdempotencyInProgressError. Raises
+        UnknownDeviceError when the initial key is bound to another device or merchant, and InactiveKeyError when the
+        service key is no longer the active one.
+        """
+        ...
+
+    async def get(self, merchant_id: MerchantId, token_id: TokenId) -> StoredToken | None: ...
+
+    async def revoke(self, merchant_id: MerchantId, token_id: TokenId) -> bool:
+        """Ends the token and shreds its sealed records; again is fine. ``False`` when there is no such token."""
+        ...
+
+
+class InactiveKeyError(Exception):
+    """The record was sealed under a key that rotation has retired meanwhile: seal again."""
+
+
+class TokenChangedError(Exception):
+    """The token was revoked, or expired, or its SAD ended, between its reading and its release: read again."""
+
+
+class AuditLog(Protocol):
+    """Raises AuditUnavailableError whenever it cannot say that the record is durable."""
+
+    async def record_refusal(self, event: DecryptEvent) -> None:
+        """Returns once the record is durable."""
+        ...
+
+    async def record_release(self, event: DecryptEvent, *, with_sad: bool) -> None:
+        """Returns once the record is durable, and only if the token is still active and unexpired then.
+
+        With ``with_sad`` its SAD must be live as well. The token is re-read under a share lock in the transaction
+        that writes the record, so that nothing is released after its end was acknowledged. Raises TokenChangedError,
+        and records nothing, when that no longer holds.
+        """
+        ...
+
+
+class WorkerPolicies(Protocol):
+    def current(self) -> WorkerPolicy: ...

@@ -1,0 +1,36 @@
+"""A keyed hash that tells whether two requests under one idempotency key ask for the same.
+
+It is keyed, because the metadata of a request can be guessed and a bare hash would confirm the guess. What is hashed
+is the request as it was read, not as it was written: white space and the order of names make no difference.
+"""
+
+import hmac
+
+from payment_token.domain.keys import NamedKey
+from payment_token.domain.length_prefixed import length_prefixed
+from payment_token.domain.tokenise_request import TokeniseRequest
+
+_LABEL = b"payment-token/request-fingerprint/v1"
+
+
+def request_fingerprint(request: TokeniseRequest, key: NamedKey) -> bytes:
+    """HMAC-SHA-256, 32 bytes."""
+    payload = request.payload
+    parts = (field for part in payload.parts for field in (part.format.encode(), part.ciphertext))
+    metadata = (text.encode() for pair in sorted(request.metadata.items()) for text in pair)
+    message = length_prefixed(
+        _LABEL,
+        request.merchant_id.encode(),
+        request.device_id.encode(),
+        str(request.ttl_seconds).encode(),
+        payload.ksn.upper().encode(),
+        *(
+            str(value).encode()
+            for value in (payload.scheme, payload.key_variant, payload.cipher, payload.mode)
+        ),
+        b"" if payload.iv is None else b"iv" + payload.iv,
+        str(len(payload.parts)).encode(),
+        *parts,
+        *metadata,
+    )
+    return hmac.digest(key.key.reveal(), message, "sha256")

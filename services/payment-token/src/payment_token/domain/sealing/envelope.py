@@ -1,0 +1,72 @@
+"""Seals a record under a key of its own, and opens it again.
+
+Each record has a random DEK, used once. The DEK is wrapped under HKDF-Expand(key, salt ‖ purpose) with a random salt
+for each record: every wrapping key wraps one DEK too, so the limit of 2^32 random nonces for one AES-GCM key
+(NIST SP 800-38D §8.3) binds at no volume. A record names the version of its key; keys are never tried in turn, which
+matters because GCM does not commit to its key.
+"""
+
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from payment_token.domain.errors import RecordIntegrityFailureError
+from payment_token.domain.keys import NamedKey
+from payment_token.domain.sealing.associated_data import Binding, Purpose
+from payment_token.domain.sealing.record import NONCE_BYTES, SALT_BYTES, SealedRecord
+from payment_token.domain.sensitive import SecretKey, SensitiveBytes
+
+Random = Callable[[int], bytes]
+"""Gives that many bytes from the operating system's generator; a test fixes them."""
+
+_FORMAT_LABEL = b"payment-token/sealed-record/v1"
+_KEY_BYTES = 32
+
+
+def seal(plaintext: SensitiveBytes, key: NamedKey, binding: Binding, random: Random) -> bytes:
+    """Returns the bytes of a sealed record of format version 1."""
+    dek = random(_KEY_BYTES)
+    salt, wrap_nonce, payload_nonce = random(SALT_BYTES), random(NONCE_BYTES), random(NONCE_BYTES)
+    wrapping_key = _wrapping_key(key.key, salt, binding.purpose)
+    return SealedRecord(
+        purpose=binding.purpose,
+        key_name=key.name,
+        salt=salt,
+        wrap_nonce=wrap_nonce,
+        wrapped_dek=wrapping_key.encrypt(wrap_nonce, dek, binding.of_wrap(_FORMAT_LABEL, key.name)),
+        payload_nonce=payload_nonce,
+        payload=AESGCM(dek).encrypt(
+            payload_nonce, plaintext.reveal(), binding.of_payload(_FORMAT_LABEL)
+        ),
+    ).to_bytes()
+
+
+def open_record(record: SealedRecord, key: NamedKey, binding: Binding) -> SensitiveBytes:
+    """Opens a record with the key that it names.
+
+    Raises RecordIntegrityFailureError when the record was changed or moved to another row, purpose, merchant or
+    environment, when the expiry of its row was edited, or when ``key`` is not the one that it was sealed under.
+    """
+    if record.key_name != key.name or record.purpose is not binding.purpose:
+        raise RecordIntegrityFailureError
+    plaintext = None
+    try:
+        dek = _wrapping_key(key.key, record.salt, record.purpose).decrypt(
+            record.wrap_nonce, record.wrapped_dek, binding.of_wrap(_FORMAT_LABEL, key.name)
+        )
+        plaintext = AESGCM(dek).decrypt(
+            record.payload_nonce, record.payload, binding.of_payload(_FORMAT_LABEL)
+        )
+    except InvalidTag:
+        pass
+    if plaintext is None:
+        raise RecordIntegrityFailureError
+    return SensitiveBytes(plaintext)
+
+
+def _wrapping_key(key: SecretKey, salt: bytes, purpose: Purpose) -> AESGCM:
+    info = salt + purpose.encode()
+    return AESGCM(HKDFExpand(algorithm=SHA256(), length=_KEY_BYTES, info=info).derive(key.reveal()))

@@ -1,0 +1,68 @@
+"""Which worker may have what. Whatever no grant names is denied."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from payment_token.domain.errors import ForbiddenError
+from payment_token.domain.identifiers import MerchantId
+
+EVERYTHING = "*"
+
+
+class ReleaseField(StrEnum):
+    """A group of card data that a worker asks for by name."""
+
+    PAN = "pan"
+    EXPIRY = "expiry"
+    CARDHOLDER_NAME = "cardholder_name"
+    SAD = "sad"
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """Who asks, as its verified client certificate says, and from where."""
+
+    identity: str
+    certificate_sha256: bytes
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGrant:
+    """``merchants`` and ``purposes`` are exact names, or ``*`` for all."""
+
+    merchants: frozenset[str]
+    purposes: frozenset[str]
+    fields: frozenset[ReleaseField]
+
+    def covers(
+        self, merchant_id: MerchantId, purpose: str, fields: frozenset[ReleaseField]
+    ) -> bool:
+        return (
+            bool(self.merchants & {merchant_id, EVERYTHING})
+            and bool(self.purposes & {purpose, EVERYTHING})
+            and fields <= self.fields
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerPolicy:
+    """Grants by worker identity."""
+
+    grants: Mapping[str, WorkerGrant]
+
+    def check(
+        self, worker: Worker, merchant_id: MerchantId, purpose: str, fields: frozenset[ReleaseField]
+    ) -> None:
+        """Raises ForbiddenError unless the worker's own grant covers the whole request."""
+        self.check_known(worker)
+        if not self.grants[worker.identity].covers(merchant_id, purpose, fields):
+            raise ForbiddenError(
+                "The policy does not grant this worker this merchant, purpose and set of fields."
+            )
+
+    def check_known(self, worker: Worker) -> None:
+        """Raises ForbiddenError for an identity that the policy does not name."""
+        if worker.identity not in self.grants:
+            raise ForbiddenError("The policy does not name this worker.")

@@ -1,0 +1,170 @@
+"""Registered terminals and the names of BDKs, in PostgreSQL. The contract is :class:`DeviceDirectory` of the ports."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import LiteralString
+
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg.types.json import Jsonb
+
+from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
+from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.enrolment import (
+    BaseDerivationKey,
+    BDKAlgorithm,
+    Device,
+    DeviceState,
+    Enrolment,
+)
+from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.infrastructure.database.faults import connection_of
+from payment_token.infrastructure.database.pool import Pool
+
+_DEVICE = "SELECT * FROM devices WHERE merchant_id = %s AND device_id = %s"
+
+_CANDIDATES = """
+SELECT *, (is_default OR key_uri = %(default_uri)s) AS is_default_here
+  FROM base_derivation_keys
+ WHERE bdk_id = %(bdk_id)s OR starts_with(%(ksn)s, ksn_prefix) OR is_default OR key_uri = %(default_uri)s
+ ORDER BY key_uri = %(default_uri)s DESC, bdk_id
+"""
+
+_INSERT_BDK = """
+INSERT INTO base_derivation_keys
+       (bdk_id, key_uri, algorithm, ksn_prefix, allow_pin_variant, is_default, key_check_value, profile)
+VALUES (%(bdk_id)s, %(key_uri)s, %(algorithm)s, %(ksn_prefix)s, %(allow_pin_variant)s, %(is_default)s,
+        %(key_check_value)s, %(profile)s)
+"""
+
+_INSERT_DEVICE = """
+INSERT INTO devices (merchant_id, device_id, bdk_id, state, profile, initial_key_ids)
+VALUES (%(merchant_id)s, %(device_id)s, %(bdk_id)s, %(state)s, %(profile)s, %(initial_key_ids)s)
+"""
+
+
+class AlreadyRegisteredError(Exception):
+    """The name, or the KSN prefix, is taken."""
+
+
+class PostgresDeviceDirectory:
+    def __init__(self, pool: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool) -> None:
+        """Outside development there is no default BDK: ``defaults_allowed`` is false."""
+        self._pool = pool
+        self._default_bdk_uri = default_bdk_uri
+        self._defaults_allowed = defaults_allowed
+
+    async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
+        async with connection_of(self._pool) as connection:
+            device = await self._device(connection, merchant_id, device_id)
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(
+                _CANDIDATES,
+                {
+                    "bdk_id": None if device is None else device.bdk_id,
+                    "ksn": ksn,
+                    "default_uri": self._default_bdk_uri,
+                },
+            )
+            rows = await cursor.fetchall()
+        return Enrolment(device, [self._candidate(row) for row in rows])
+
+    async def register_bdk(self, bdk: BaseDerivationKey, key_check_value: str) -> None:
+        """Raises AlreadyRegisteredError when the id or the KSN prefix is taken."""
+        row = {
+            "bdk_id": bdk.bdk_id,
+            "key_uri": bdk.key_uri,
+            "algorithm": bdk.algorithm,
+            "ksn_prefix": bdk.ksn_prefix,
+            "allow_pin_variant": bdk.allow_pin_variant,
+            "is_default": bdk.is_default,
+            "key_check_value": key_check_value,
+            "profile": _profile_json(bdk.profile),
+        }
+        await self._insert(_INSERT_BDK, row)
+
+    async def register_device(self, device: Device) -> None:
+        """Raises AlreadyRegisteredError when the merchant has a device of this id."""
+        row = {
+            "merchant_id": device.merchant_id,
+            "device_id": device.device_id,
+            "bdk_id": device.bdk_id,
+            "state": device.state,
+            "profile": _profile_json(device.profile),
+            "initial_key_ids": sorted(device.initial_key_ids),
+        }
+        await self._insert(_INSERT_DEVICE, row)
+
+    async def list_bdks(self) -> Sequence[tuple[BaseDerivationKey, str]]:
+        """Each with its key check value."""
+        async with connection_of(self._pool) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute("SELECT * FROM base_derivation_keys ORDER BY bdk_id")
+            return [
+                (_bdk(row, is_default=row["is_default"]), row["key_check_value"])
+                async for row in cursor
+            ]
+
+    async def list_devices(self) -> Sequence[Device]:
+        async with connection_of(self._pool) as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute("SELECT * FROM devices ORDER BY merchant_id, device_id")
+            return [_device(row) async for row in cursor]
+
+    async def _insert(self, statement: LiteralString, row: Mapping[str, object]) -> None:
+        async with connection_of(self._pool) as connection:
+            cursor = await connection.execute(statement + " ON CONFLICT DO NOTHING", row)
+            if cursor.rowcount == 0:
+                raise AlreadyRegisteredError
+
+    @staticmethod
+    async def _device(
+        connection: AsyncConnection, merchant_id: MerchantId, device_id: DeviceId
+    ) -> Device | None:
+        cursor = connection.cursor(row_factory=dict_row)
+        await cursor.execute(_DEVICE, (merchant_id, device_id))
+        row = await cursor.fetchone()
+        return None if row is None else _device(row)
+
+    def _candidate(self, row: DictRow) -> BaseDerivationKey:
+        return _bdk(row, is_default=self._defaults_allowed and row["is_default_here"])
+
+
+def _bdk(row: DictRow, *, is_default: bool) -> BaseDerivationKey:
+    return BaseDerivationKey(
+        bdk_id=row["bdk_id"],
+        key_uri=row["key_uri"],
+        algorithm=BDKAlgorithm(row["algorithm"]),
+        ksn_prefix=row["ksn_prefix"],
+        allow_pin_variant=row["allow_pin_variant"],
+        is_default=is_default,
+        profile=_profile(row["profile"]),
+    )
+
+
+def _device(row: DictRow) -> Device:
+    return Device(
+        merchant_id=row["merchant_id"],
+        device_id=row["device_id"],
+        bdk_id=row["bdk_id"],
+        state=DeviceState(row["state"]),
+        profile=_profile(row["profile"]),
+        initial_key_ids=frozenset(row["initial_key_ids"]),
+    )
+
+
+def _profile_json(profile: DeviceProfile) -> Jsonb:
+    values = {name: value for name, value in asdict(profile).items() if value is not None}
+    if profile.iv is not None:
+        values["iv"] = profile.iv.hex()
+    return Jsonb(values)
+
+
+def _profile(stored: Mapping[str, str]) -> DeviceProfile:
+    return DeviceProfile(
+        scheme=Scheme(stored["scheme"]) if "scheme" in stored else None,
+        key_variant=KeyVariant(stored["key_variant"]) if "key_variant" in stored else None,
+        cipher=Cipher(stored["cipher"]) if "cipher" in stored else None,
+        mode=Mode(stored["mode"]) if "mode" in stored else None,
+        iv=bytes.fromhex(stored["iv"]) if "iv" in stored else None,
+    )

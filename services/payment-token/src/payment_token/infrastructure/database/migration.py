@@ -1,0 +1,50 @@
+"""Brings a database to the newest schema, with Alembic."""
+
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, pool
+
+from alembic import command
+from payment_token.infrastructure.database.session import sqlalchemy_url
+from payment_token.settings import SERVICE_FOLDER, ConfigurationError
+
+MIGRATION_LOCK = 7_281_990_310_571
+LOCK_TIMEOUT = "5s"
+STATEMENT_TIMEOUT = "15min"
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    command.upgrade(_config(url), revision)
+
+
+def downgrade(url: str, revision: str = "base") -> None:
+    command.downgrade(_config(url), revision)
+
+
+def head_revision() -> str:
+    """The revision that this code was written for."""
+    head = ScriptDirectory.from_config(_config(None)).get_current_head()
+    if head is None:
+        raise ConfigurationError("There are no migrations beside this installation.")
+    return head
+
+
+def current_revision(url: str) -> str | None:
+    """The revision that the database is at; ``None`` for an empty one."""
+    engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
+    with engine.connect() as connection:
+        revision = MigrationContext.configure(connection).get_current_revision()
+    engine.dispose()
+    return revision
+
+
+def _config(url: str | None) -> Config:
+    ini = SERVICE_FOLDER / "alembic.ini"
+    if not ini.is_file():
+        raise ConfigurationError(
+            "Migrations run from a checkout of the service: alembic.ini is not where it should be."
+        )
+    config = Config(ini)
+    config.attributes["database_url"] = url
+    return config

@@ -1,0 +1,33 @@
+"""The service's connections to PostgreSQL: few, long-lived, and bounded in every wait."""
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+Pool = AsyncConnectionPool[AsyncConnection]
+
+_SIZE = 10
+_QUEUE = 500
+_WAIT_SECONDS = 2.0
+
+# A request ends within three seconds, whatever the database does. ``synchronous_commit`` is what makes an answer
+# mean that the row is durable, so it does not depend on how the server or the login is set up.
+_SESSION = "-c statement_timeout=3s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
+_DURABLE = " -c synchronous_commit=on"
+
+
+def new_pool(url: str) -> Pool:
+    """Not yet open: ``await pool.open()`` in the event loop that uses it."""
+    return AsyncConnectionPool(
+        url,
+        kwargs={
+            "options": _SESSION + _DURABLE,
+            "connect_timeout": 2,
+            "application_name": "payment-token",
+        },
+        min_size=1,
+        max_size=_SIZE,
+        max_waiting=_QUEUE,
+        timeout=_WAIT_SECONDS,
+        reconnect_timeout=0,
+        open=False,
+    )

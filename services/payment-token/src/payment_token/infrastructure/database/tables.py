@@ -1,0 +1,194 @@
+"""The schema, as SQLAlchemy knows it. ``alembic check`` holds migrations and this file together.
+
+``merchant_id`` is part of every key of the hot tables, so that they can be distributed by merchant one day.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    }
+)
+
+_time = DateTime(timezone=True)
+
+payment_tokens = Table(
+    "payment_tokens",
+    metadata,
+    Column("merchant_id", Text, primary_key=True),
+    Column("purge_day", Date, primary_key=True),
+    Column("token_id", Text, primary_key=True),
+    Column("status", Text, nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("expires_at", _time, nullable=False),
+    Column("revoked_at", _time),
+    Column("card_brand", Text, nullable=False),
+    Column("card_bin", Text, nullable=False),
+    Column("card_last4", Text, nullable=False),
+    Column("card_exp_month", SmallInteger),
+    Column("card_exp_year", SmallInteger),
+    Column("card_entry_mode", Text, nullable=False),
+    Column("card_luhn", Boolean, nullable=False),
+    Column("card_expired", Boolean, nullable=False),
+    Column("card_expiry_valid", Boolean, nullable=False),
+    Column("metadata", JSONB, nullable=False),
+    Column("device_id", Text, nullable=False),
+    Column("bdk_id", Text, nullable=False),
+    Column("service_key", Text, nullable=False),
+    Column("sealed_pan", LargeBinary),
+    Column("sealed_sad", LargeBinary),
+    Column("sad_deadline", _time),
+    Column("sad_destroyed_at", _time),
+    CheckConstraint("status IN ('active', 'revoked')", name="status"),
+    CheckConstraint("(status = 'revoked') = (revoked_at IS NOT NULL)", name="revoked_at"),
+    CheckConstraint(
+        "status = 'active' OR (sealed_pan IS NULL AND sealed_sad IS NULL)", name="shredded"
+    ),
+)
+
+token_idempotency_keys = Table(
+    "token_idempotency_keys",
+    metadata,
+    Column("merchant_id", Text, primary_key=True),
+    Column("idempotency_key", Text, primary_key=True),
+    Column("token_id", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("fingerprint_key", Text, nullable=False),
+    Column("created_at", _time, nullable=False),
+    Column("expires_at", _time, nullable=False),
+    Index(None, "expires_at"),
+)
+
+encryption_keys = Table(
+    "encryption_keys",
+    metadata,
+    Column("purpose", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("kms_key_id", Text, nullable=False),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("activated_at", _time),
+    CheckConstraint("purpose IN ('service', 'index')", name="purpose"),
+    CheckConstraint(
+        "state IN ('pending', 'active', 'decrypt-only', 'destroying', 'destroyed')", name="state"
+    ),
+    Index(
+        "encryption_keys_one_active_idx",
+        "purpose",
+        unique=True,
+        postgresql_where=text("state = 'active'"),
+    ),
+)
+
+# UNLOGGED: never in the write-ahead log, and so in no base backup, archive or replica. A crash of the database empties
+# it; the processes that live on write their keys back.
+sad_epoch_keys = Table(
+    "sad_epoch_keys",
+    metadata,
+    Column("epoch_key_id", Text, primary_key=True),
+    Column("kms_key_id", Text, nullable=False),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("starts_at", _time, nullable=False),
+    Column("ends_at", _time, nullable=False),
+    Column("dies_at", _time, nullable=False),
+    prefixes=["UNLOGGED"],
+)
+
+decrypt_audit_log = Table(
+    "decrypt_audit_log",
+    metadata,
+    Column("event_id", Uuid, primary_key=True),
+    Column("event_time", _time, nullable=False),
+    Column("recorded_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("outcome", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("worker_identity", Text, nullable=False),
+    Column("certificate_sha256", LargeBinary, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("request_id", Text, nullable=False),
+    Column("merchant_id", Text),
+    Column("token_id", Text),
+    Column("purpose", Text),
+    Column("fields", ARRAY(Text), nullable=False),
+    Column("key_name", Text),
+    CheckConstraint("outcome IN ('released', 'refused')", name="outcome"),
+    Index(None, "recorded_at"),
+    Index(None, "merchant_id", "token_id"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("merchants", ARRAY(Text), nullable=False),
+    Column("secret_sha256", LargeBinary, nullable=False),
+    Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("revoked_at", _time),
+)
+
+base_derivation_keys = Table(
+    "base_derivation_keys",
+    metadata,
+    Column("bdk_id", Text, primary_key=True),
+    Column("key_uri", Text, nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("ksn_prefix", Text, unique=True),
+    Column("allow_pin_variant", Boolean, nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("key_check_value", Text, nullable=False),
+    Column("profile", JSONB, nullable=False),
+    Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint(
+        "algorithm IN ('tdes-2key', 'aes-128', 'aes-192', 'aes-256')", name="algorithm"
+    ),
+)
+
+devices = Table(
+    "devices",
+    metadata,
+    Column("merchant_id", Text, primary_key=True),
+    Column("device_id", Text, primary_key=True),
+    Column("bdk_id", Text),
+    Column("state", Text, nullable=False),
+    Column("profile", JSONB, nullable=False),
+    Column("initial_key_ids", ARRAY(LargeBinary), nullable=False),
+    Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint(
+        "state IN ('registered', 'active', 'suspended', 'stolen', 'retired')", name="state"
+    ),
+)
+
+device_initial_keys = Table(
+    "device_initial_keys",
+    metadata,
+    Column("bdk_id", Text, primary_key=True),
+    Column("initial_key_id", LargeBinary, primary_key=True),
+    Column("merchant_id", Text, nullable=False),
+    Column("device_id", Text, nullable=False),
+    Column("bound_at", _time, nullable=False, server_default=func.clock_timestamp()),
+)

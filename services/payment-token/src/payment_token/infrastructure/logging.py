@@ -1,0 +1,49 @@
+"""Logs: one JSON object a line on standard error, made of fixed messages and named fields.
+
+No log call formats a value of a request into its message. Exceptions are logged by type and place only: their text and
+the locals of their frames could hold what must not be written down.
+"""
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
+    "message",
+    "asctime",
+    "taskName",
+    "color_message",
+}
+
+
+class JSONFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = record.exc_info[0].__name__
+            line["at"] = [
+                f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})"
+                for frame in traceback.extract_tb(record.exc_info[2])
+            ]
+        return json.dumps(line, default=str)
+
+
+def configure_logging(*, debug: bool, quiet: bool = False) -> None:
+    """``quiet`` shows warnings and worse only: for commands whose output is for people."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONFormatter())
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING if quiet else logging.DEBUG if debug else logging.INFO)
+    for noisy in ("psycopg.pool", "asyncio", "uvicorn", "uvicorn.error", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Its warnings carry the driver's text; the adapters log the SQLSTATE instead.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
