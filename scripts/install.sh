@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Installs the service from its lock file into services/payment-token/.venv, unless that has been done.
+#
+#   ./scripts/install.sh              what the service needs to run
+#   ./scripts/install.sh --with-dev   and what its tests and checks need
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+service="$root/services/payment-token"
+
+case "${1:-}" in
+    "") groups=(--only main) kind=main ;;
+    --with-dev) groups=() kind=dev ;;
+    -h | --help) sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+    *) echo "install.sh: unknown argument. See --help." >&2 && exit 2 ;;
+esac
+
+# The environment holds absolute paths, so a moved clone needs a new one.
+wanted="$(cat "$service/poetry.lock" "$service/pyproject.toml" "$root/scripts/poetry" | cksum) $service"
+marker="$service/.venv/installed"
+
+installed_already() {
+    [ -x "$service/.venv/bin/payment-token" ] || return 1
+    [ "$(cat "$marker-dev" 2>/dev/null)" = "$wanted" ] && return
+    [ "$kind" = main ] && [ "$(cat "$marker-main" 2>/dev/null)" = "$wanted" ]
+}
+
+if ! installed_already; then
+    echo "Installing the service from its lock file"
+    "$root/scripts/poetry" check --lock --quiet
+    "$root/scripts/poetry" install --all-extras --quiet ${groups[@]+"${groups[@]}"}
+    rm -f "$marker-main" "$marker-dev"
+    echo "$wanted" >"$marker-$kind"
+fi

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Everything a change must pass: the lock file, formatting, lint, types, import contracts, all tests on the embedded
+# PostgreSQL, and the integration and migration tests on PostgreSQL 15 as well.
+#
+#   ./scripts/test.sh [PYTEST ARGUMENTS…]
+#
+# Arguments go to the first run of pytest, for example: ./scripts/test.sh tests/unit -k dukpt
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+
+case "${1:-}" in
+    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+esac
+
+summary=()
+
+step() {
+    local name="$1" started=$SECONDS
+    shift
+    printf '\n== %s\n' "$name"
+    if ! "$@"; then
+        printf '\nFAILED: %s\n' "$name" >&2
+        exit 1
+    fi
+    summary+=("$(printf '%5d s  %s' $((SECONDS - started)) "$name")")
+}
+
+venv="$root/services/payment-token/.venv/bin"
+step "Install from the lock file" "$root/scripts/install.sh" --with-dev
+cd "$root/services/payment-token"
+step "Formatting (black)" "$venv/black" --check --quiet src tests alembic
+step "Lint (ruff)" "$venv/ruff" check --quiet src tests alembic
+step "Types (mypy)" "$venv/mypy" src
+step "Import contracts (import-linter)" "$venv/lint-imports"
+step "Tests, on the embedded PostgreSQL" "$venv/pytest" --cov --cov-report=term "$@"
+step "Integration and migration tests, on PostgreSQL 15" \
+    "$root/scripts/with_postgres15.sh" "$venv/pytest" tests/integration tests/migration
+
+printf '\nAll passed.\n'
+printf '%s\n' "${summary[@]}"

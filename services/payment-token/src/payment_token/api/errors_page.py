@@ -1,0 +1,45 @@
+"""Writes ``docs/errors.md`` from the table of errors: ``python -m payment_token.api.errors_page > docs/errors.md``."""
+
+import sys
+
+from payment_token.api.errors import ANSWERS
+
+_HEAD = """\
+# Errors
+
+<!-- Generated from api/errors.py by `python -m payment_token.api.errors_page`; a test compares. -->
+
+Every error is an RFC 9457 problem document (`application/problem+json`) with a stable `code`, a `detail` that names fields
+and limits but never values, and the `request_id` to quote. `Retry-After` is set where the same request may succeed later.
+Checks run in this order: route, method, authentication, media type, size, syntax, fields, merchant, and then the work.
+
+| status | code | what it says | retry after |
+|---|---|---|---|
+"""
+
+_TAIL = """
+Every failure of a well-formed payload (wrong key, bad padding, not card data, Luhn) is the one `decryption_failed`: a finer
+answer would let an attacker probe the ciphertext bit by bit. In development the problem carries a `hint` with the stage.
+
+`token_not_found` answers alike for malformed ids, unknown and purged tokens, and tokens of another merchant.
+`token_expired` and `token_revoked` carry the id as `payment_token`.
+
+`record_integrity_failure` is an alarm, not an answer to a caller's mistake: a stored record does not open. A response with
+the code `internal_error` (500) is a defect of the service; please report it with its `request_id`.
+
+A caller of the internal listener without a valid client certificate gets no HTTP answer: the TLS handshake fails.
+"""
+
+
+def errors_page() -> str:
+    rows = sorted(ANSWERS.items(), key=lambda item: (item[1].status, item[0].code))
+    lines = [
+        f"| {answer.status} | `{error.code}` | {error.default_detail} |"
+        f" {'' if answer.retry_after_seconds is None else f'{answer.retry_after_seconds} s'} |"
+        for error, answer in rows
+    ]
+    return _HEAD + "\n".join(lines) + "\n" + _TAIL
+
+
+if __name__ == "__main__":
+    sys.stdout.write(errors_page())

@@ -1,0 +1,33 @@
+"""One deployment, made and served once, for every test that does not break it."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.deployment import Deployment, RunningService
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
+    return Deployment.made_in(tmp_path_factory.mktemp("deployment"))
+
+
+@pytest.fixture(scope="session")
+def service(deployment: Deployment) -> Iterator[RunningService]:
+    with deployment.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def pos(service: RunningService) -> Iterator[httpx.Client]:
+    """A POS integrator with an API key for the merchant m_demo."""
+    with service.public() as client:
+        yield client
+
+
+@pytest.fixture
+def worker(service: RunningService) -> Iterator[httpx.Client]:
+    """The worker that the policy knows."""
+    with service.worker() as client:
+        yield client

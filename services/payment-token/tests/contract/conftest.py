@@ -1,0 +1,49 @@
+"""Each port's contract, on the fake that unit tests use and on PostgreSQL."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from payment_token.domain.ports import AuditLog, TokenStore
+from payment_token.infrastructure.database.audit_log import PostgresAuditLog
+from payment_token.infrastructure.database.pool import new_pool
+from payment_token.infrastructure.database.token_store import PostgresTokenStore
+from tests.fakes.memory_audit_log import MemoryAuditLog
+from tests.fakes.memory_token_store import MemoryTokenStore
+
+WINDOW = timedelta(seconds=2)
+
+
+@dataclass
+class Stores:
+    tokens: TokenStore
+    audit_log: AuditLog
+    retire_service_key: Callable[[], None]
+
+
+@pytest.fixture(params=["memory", "postgres"])
+async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    if request.param == "memory":
+        tokens = MemoryTokenStore(lambda: datetime.now(UTC), WINDOW)
+        yield Stores(
+            tokens,
+            MemoryAuditLog(tokens, lambda: datetime.now(UTC)),
+            lambda: setattr(tokens, "active_service_key", "v2"),
+        )
+        return
+    url = request.getfixturevalue("database_url")
+    with psycopg.connect(url, autocommit=True) as database:
+        database.execute(
+            "INSERT INTO encryption_keys (purpose, version, state, kms_key_id, wrapped_key, environment)"
+            " VALUES ('service', 'v1', 'active', 'local:kek', '', 'test')"
+        )
+        async with new_pool(url) as pool:
+            yield Stores(
+                PostgresTokenStore(pool, WINDOW),
+                PostgresAuditLog(pool),
+                lambda: database.execute("UPDATE encryption_keys SET state = 'decrypt-only'")
+                and None,
+            )

@@ -1,0 +1,131 @@
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from payment_token.domain.errors import UnknownDeviceError
+from payment_token.domain.identifiers import MerchantId
+from payment_token.domain.ports import InactiveKeyError
+from payment_token.domain.token import TokenStatus
+from tests.contract.conftest import WINDOW, Stores
+from tests.support.tokens import new_token
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def test_what_was_written_is_read(stores: Stores) -> None:
+    new = new_token(now())
+
+    assert await stores.tokens.create(new) is None
+
+    token = new.stored.token
+    assert await stores.tokens.get(token.merchant_id, token.token_id) == new.stored
+    assert await stores.tokens.find_claim(token.merchant_id, new.idempotency_key) == new.claim
+
+
+async def test_another_merchant_sees_nothing(stores: Stores) -> None:
+    new = new_token(now())
+    await stores.tokens.create(new)
+    other = MerchantId("m_2")
+
+    assert await stores.tokens.get(other, new.stored.token.token_id) is None
+    assert await stores.tokens.find_claim(other, new.idempotency_key) is None
+    assert not await stores.tokens.revoke(other, new.stored.token.token_id)
+
+
+async def test_a_held_key_gives_the_first_claim_and_writes_nothing(stores: Stores) -> None:
+    first = new_token(now(), key="k")
+    second = new_token(now(), key="k", fingerprint=b"g" * 32)
+    await stores.tokens.create(first)
+
+    assert await stores.tokens.create(second) == first.claim
+
+    assert (
+        await stores.tokens.get(second.stored.token.merchant_id, second.stored.token.token_id)
+        is None
+    )
+    # The loser's initial key stays unbound: another device may still be its owner.
+    other = new_token(now(), initial_key_id=second.binding.initial_key_id, device_id="d_2")
+    assert await stores.tokens.create(other) is None
+
+
+async def test_of_many_at_once_one_wins(stores: Stores) -> None:
+    contenders = [new_token(now(), key="storm") for _ in range(20)]
+
+    outcomes = await asyncio.gather(*(stores.tokens.create(new) for new in contenders))
+
+    (winner,) = (new for new, outcome in zip(contenders, outcomes, strict=True) if outcome is None)
+    assert [outcome for outcome in outcomes if outcome is not None] == [winner.claim] * 19
+
+
+async def test_a_key_is_free_again_after_its_window(stores: Stores) -> None:
+    await stores.tokens.create(new_token(now(), key="k"))
+    await asyncio.sleep(WINDOW.total_seconds() + 0.1)
+    later = new_token(now(), key="k")
+
+    assert await stores.tokens.find_claim(MerchantId("m_1"), "k") is None
+    assert await stores.tokens.create(later) is None
+    assert await stores.tokens.find_claim(MerchantId("m_1"), "k") == later.claim
+
+
+async def test_an_initial_key_has_one_owner(stores: Stores) -> None:
+    first = new_token(now(), initial_key_id=b"12345678")
+    await stores.tokens.create(first)
+
+    again = new_token(now(), initial_key_id=b"12345678")
+    other_device = new_token(now(), initial_key_id=b"12345678", device_id="d_2")
+    other_merchant = new_token(now(), initial_key_id=b"12345678", merchant_id="m_2")
+
+    assert await stores.tokens.create(again) is None
+    for stranger in (other_device, other_merchant):
+        with pytest.raises(UnknownDeviceError):
+            await stores.tokens.create(stranger)
+        token = stranger.stored.token
+        assert await stores.tokens.get(token.merchant_id, token.token_id) is None
+        assert await stores.tokens.find_claim(token.merchant_id, stranger.idempotency_key) is None
+
+
+async def test_nothing_is_written_under_a_key_that_is_not_active(stores: Stores) -> None:
+    stores.retire_service_key()
+    new = new_token(now())
+
+    with pytest.raises(InactiveKeyError):
+        await stores.tokens.create(new)
+
+    assert await stores.tokens.get(new.stored.token.merchant_id, new.stored.token.token_id) is None
+
+
+async def test_revoking_shreds_and_may_be_repeated(stores: Stores) -> None:
+    new = new_token(now())
+    token = new.stored.token
+    await stores.tokens.create(new)
+
+    assert await stores.tokens.revoke(token.merchant_id, token.token_id)
+    once = await stores.tokens.get(token.merchant_id, token.token_id)
+    assert await stores.tokens.revoke(token.merchant_id, token.token_id)
+    twice = await stores.tokens.get(token.merchant_id, token.token_id)
+
+    assert once is not None
+    assert once.token.status is TokenStatus.REVOKED
+    assert (once.sealed_pan, once.sealed_sad) == (None, None)
+    assert once.sad_destroyed_at is not None
+    assert twice == once
+
+
+async def test_a_token_without_sad_never_had_any(stores: Stores) -> None:
+    new = new_token(now(), sad_ttl=None)
+    await stores.tokens.create(new)
+    await stores.tokens.revoke(new.stored.token.merchant_id, new.stored.token.token_id)
+
+    stored = await stores.tokens.get(new.stored.token.merchant_id, new.stored.token.token_id)
+
+    assert stored is not None
+    assert stored.sad_destroyed_at is None
+
+
+async def test_an_unknown_token_is_not_revoked(stores: Stores) -> None:
+    new = new_token(now(), ttl=timedelta(days=3))
+
+    assert not await stores.tokens.revoke(new.stored.token.merchant_id, new.stored.token.token_id)

@@ -1,0 +1,37 @@
+"""An audit log in memory. ``fails`` makes it one that cannot write."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from payment_token.domain.audit import DecryptEvent
+from payment_token.domain.errors import AuditUnavailableError, TokenGoneError
+from payment_token.domain.ports import TokenChangedError
+from payment_token.domain.token import SADStatus
+from tests.fakes.memory_token_store import MemoryTokenStore
+
+
+class MemoryAuditLog:
+    def __init__(self, store: MemoryTokenStore, now: Callable[[], datetime]) -> None:
+        self.events: list[DecryptEvent] = []
+        self.fails = False
+        self._store = store
+        self._now = now
+
+    async def record_refusal(self, event: DecryptEvent) -> None:
+        if self.fails:
+            raise AuditUnavailableError
+        self.events.append(event)
+
+    async def record_release(self, event: DecryptEvent, *, with_sad: bool) -> None:
+        if self.fails:
+            raise AuditUnavailableError
+        assert event.merchant_id is not None
+        assert event.token_id is not None
+        stored = await self._store.get(event.merchant_id, event.token_id)
+        if stored is None or (with_sad and stored.sad_status(self._now()) is not SADStatus.LIVE):
+            raise TokenChangedError
+        try:
+            stored.token.check_usable(self._now())
+        except TokenGoneError:
+            raise TokenChangedError from None
+        self.events.append(event)

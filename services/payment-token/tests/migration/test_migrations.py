@@ -1,0 +1,82 @@
+"""Migrations and the schema that the code knows are the same, both ways."""
+
+import psycopg
+import pytest
+from alembic import command
+from alembic.util import CommandError
+
+from payment_token.infrastructure.database import migration
+from payment_token.settings import SERVICE_FOLDER
+
+_TABLES = (
+    "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
+)
+_FUNCTIONS = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+
+
+def test_the_newest_schema_is_what_the_code_knows(empty_database_url: str) -> None:
+    migration.upgrade(empty_database_url)
+
+    command.check(migration._config(empty_database_url))
+
+
+def test_every_step_goes_up_and_down_and_leaves_nothing(empty_database_url: str) -> None:
+    assert migration.current_revision(empty_database_url) is None
+
+    for _ in range(2):
+        migration.upgrade(empty_database_url)
+        assert migration.current_revision(empty_database_url) == migration.head_revision()
+        migration.downgrade(empty_database_url)
+        assert migration.current_revision(empty_database_url) is None
+
+    with psycopg.connect(empty_database_url) as database:
+        assert database.execute(_TABLES).fetchone() == (0,)
+        assert database.execute(_FUNCTIONS).fetchone() == (0,)
+
+
+def test_a_drifted_schema_is_noticed(database_url: str) -> None:
+    with psycopg.connect(database_url) as database:
+        database.execute("ALTER TABLE payment_tokens ADD COLUMN cvv text")
+
+    with pytest.raises(CommandError, match="New upgrade operations detected"):
+        command.check(migration._config(database_url))
+
+
+def test_epoch_keys_never_reach_the_write_ahead_log(database_url: str) -> None:
+    with psycopg.connect(database_url) as database:
+        unlogged = database.execute(
+            "SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'"
+        )
+        assert unlogged.fetchall() == [("sad_epoch_keys",)]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE decrypt_audit_log SET code = 'ok'",
+        "DELETE FROM decrypt_audit_log",
+        "TRUNCATE decrypt_audit_log",
+    ],
+)
+def test_the_audit_log_is_append_only_even_for_its_owner(database_url: str, statement: str) -> None:
+    with (
+        psycopg.connect(database_url) as database,
+        pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
+    ):
+        database.execute(statement)
+
+
+def test_one_version_of_a_purpose_is_active(database_url: str) -> None:
+    add = (
+        "INSERT INTO encryption_keys (purpose, version, state, kms_key_id, wrapped_key, environment)"
+        " VALUES ('service', %s, 'active', 'local:kek', '', 'test')"
+    )
+    with psycopg.connect(database_url) as database:
+        database.execute(add, ("v1",))
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            database.execute(add, ("v2",))
+
+
+def test_every_revision_says_its_phase() -> None:
+    for path in (SERVICE_FOLDER / "alembic" / "versions").glob("*.py"):
+        assert "Phase: p" in path.read_text(), path.name

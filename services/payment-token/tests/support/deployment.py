@@ -1,0 +1,219 @@
+"""A deployment as a developer has it: made by ``dev init``, run by ``serve``, used over real sockets and real TLS."""
+
+import json
+import os
+import queue
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from payment_token.bootstrap import open_keystore
+from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
+from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal
+from payment_token.domain.device_payload import PartFormat
+from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
+from payment_token.settings import Settings
+
+MERCHANT = "m_demo"
+START_SECONDS = 60
+
+_FREE_PORTS = {
+    "PUBLIC_ADDRESS": "127.0.0.1:0",
+    "INTERNAL_ADDRESS": "127.0.0.1:0",
+    "METRICS_ADDRESS": "127.0.0.1:0",
+}
+
+
+@dataclass
+class Deployment:
+    """``environment`` overrides the deployment's ``.env``, for example with a DATABASE_URL."""
+
+    folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def made_in(cls, folder: Path, **environment: str) -> "Deployment":
+        deployment = cls(folder, environment)
+        deployment.run("dev", "init", "--dir", str(folder), env_file=False)
+        return deployment
+
+    def run(
+        self,
+        *arguments: str,
+        env_file: bool = True,
+        check: bool = True,
+        stdin: str = "",
+        **environment: str,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a ``payment-token`` command to its end."""
+        command = [sys.executable, "-m", "payment_token", *arguments]
+        if env_file:
+            command += ["--env-file", str(self.folder / ".env")]
+        return subprocess.run(
+            command,
+            env=self._environment(environment),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=check,
+            timeout=120,
+        )
+
+    @contextmanager
+    def serving(self, *arguments: str, **environment: str) -> Iterator["RunningService"]:
+        service = RunningService(self, arguments, self._environment(_FREE_PORTS | environment))
+        try:
+            service.wait_until_listening()
+            yield service
+        finally:
+            service.stop()
+
+    @property
+    def api_key(self) -> str:
+        return (self.folder / "api-key").read_text().strip()
+
+    @property
+    def settings(self) -> Settings:
+        return Settings.load(self.folder / ".env")
+
+    def terminal(
+        self, bdk_id: str = "default-aes-128", encryption: Encryption | None = None
+    ) -> VirtualTerminal:
+        """A new terminal under one of the default keys, or under a key that was imported as ``bdk_id``."""
+        algorithm = next(
+            (known for known in BDKAlgorithm if bdk_id.endswith(known)), BDKAlgorithm.AES_128
+        )
+        prefix = {
+            "default-tdes-2key": "FFFFDE0002",
+            "default-aes-128": "DE000128",
+            "default-aes-192": "DE000192",
+            "default-aes-256": "DE000256",
+        }.get(bdk_id)
+        bdk = BaseDerivationKey(bdk_id, f"local:{bdk_id}", algorithm, ksn_prefix=prefix)
+        key = open_keystore(self.settings).bdk_for_simulation(bdk.key_uri)
+        return VirtualTerminal(f"T-{uuid.uuid4().hex[:10]}", bdk, key, encryption)
+
+    def body(
+        self,
+        card: PublishedCard = PUBLISHED_CARDS[0],
+        part: PartFormat = PartFormat.TRACK2,
+        **changes: Any,
+    ) -> dict[str, Any]:
+        """A create request of a new terminal, in good order but for ``changes``."""
+        return self.terminal().create_body(MERCHANT, card, part) | changes
+
+    def _environment(self, changes: dict[str, str]) -> dict[str, str]:
+        ours = Settings.model_fields
+        inherited = {name: value for name, value in os.environ.items() if name.lower() not in ours}
+        return inherited | self.environment | changes
+
+
+class RunningService:
+    """One ``payment-token serve``. Its log lines are kept, so that a test can search them."""
+
+    def __init__(
+        self, deployment: Deployment, arguments: tuple[str, ...], environment: dict[str, str]
+    ) -> None:
+        self.deployment = deployment
+        self.log_lines: list[str] = []
+        self.urls: dict[str, str] = {}
+        self._news: queue.Queue[str | None] = queue.Queue()
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "payment_token",
+                "serve",
+                *arguments,
+                "--env-file",
+                str(deployment.folder / ".env"),
+            ],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read_log)
+        self._reader.start()
+
+    def wait_until_listening(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while "metrics" not in self.urls:
+            line = self._news.get(timeout=max(0.1, deadline - time.monotonic()))
+            if line is None:
+                raise AssertionError("the service did not start: " + "".join(self.log_lines))
+            if '"listening"' in line:
+                entry = json.loads(line)
+                self.urls[entry["listener"]] = entry["url"]
+
+    def public(self, **options: Any) -> httpx.Client:
+        headers = {"Authorization": f"Bearer {self.deployment.api_key}"} | options.pop(
+            "headers", {}
+        )
+        return httpx.Client(base_url=self.urls["public"], headers=headers, timeout=20, **options)
+
+    def worker(
+        self, certificate: str | None = "worker", folder: Path | None = None
+    ) -> httpx.Client:
+        """A client of the internal API; ``certificate`` names NAME.pem and NAME-key.pem in ``folder``."""
+        return httpx.Client(
+            base_url=self.urls["internal"],
+            verify=client_context(self.deployment.folder, certificate, folder),
+            timeout=20,
+        )
+
+    def create(
+        self, client: httpx.Client, body: dict[str, Any], key: str | None = None
+    ) -> httpx.Response:
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        return client.post("/v1/payment-tokens", json=body, headers=headers)
+
+    def release(self, client: httpx.Client, token: str, **changes: Any) -> httpx.Response:
+        body = {
+            "payment_token": token,
+            "merchant_id": MERCHANT,
+            "purpose": "authorization",
+        } | changes
+        return client.post("/internal/v1/decrypt", json=body)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+
+    def stop(self) -> int:
+        """SIGTERM, and the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(timeout=30)
+        self._reader.join()
+        return code
+
+    def _read_log(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as log:
+            for line in log:
+                self.log_lines.append(line)
+                self._news.put(line)
+        self._news.put(None)
+
+
+def client_context(
+    folder: Path, certificate: str | None, certificate_folder: Path | None = None
+) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=folder / "ca.pem")
+    if certificate is not None:
+        where = certificate_folder or folder
+        context.load_cert_chain(where / f"{certificate}.pem", where / f"{certificate}-key.pem")
+    return context
