@@ -2,9 +2,9 @@
 
 import psycopg
 import pytest
-from alembic import command
 from alembic.util import CommandError
 
+from alembic import command
 from payment_token.infrastructure.database import migration
 from payment_token.settings import SERVICE_FOLDER
 

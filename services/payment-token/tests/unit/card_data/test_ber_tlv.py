@@ -1,9 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.card_data.card_reads import refusal
 
 from payment_token.domain.card_data.ber_tlv import read_tlv
+from tests.unit.card_data.card_reads import refusal
 
 
 def elements(text: str) -> list[tuple[str, str]]:

@@ -1,10 +1,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from tests.unit.card_data.card_reads import NOW, refusal
 
 from payment_token.domain.card_data import PAN, CardChecks, CardChecksPolicy, PANPart
 from payment_token.domain.card_data.checks import check_card
+from tests.unit.card_data.card_reads import NOW, refusal
 
 STRICT, LENIENT = CardChecksPolicy.STRICT, CardChecksPolicy.LENIENT
 

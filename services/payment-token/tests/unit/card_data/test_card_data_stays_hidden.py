@@ -7,17 +7,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from tests.unit.card_data.card_reads import (
-    EMV,
-    PAN,
-    TRACK1,
-    TRACK2,
-    TRACK2_PACKED,
-    TRACK3,
-    read,
-    tlv,
-    typed,
-)
 
 from payment_token.domain.card_data import (
     CardChecksPolicy,
@@ -32,6 +21,17 @@ from payment_token.domain.card_data.emv import read_emv
 from payment_token.domain.card_data.tracks import read_track1, read_track2
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.errors import DecryptionFailedError
+from tests.unit.card_data.card_reads import (
+    EMV,
+    PAN,
+    TRACK1,
+    TRACK2,
+    TRACK2_PACKED,
+    TRACK3,
+    read,
+    tlv,
+    typed,
+)
 
 READS = {
     "track1": TRACK1.encode(),

@@ -1,7 +1,7 @@
 import pytest
-from tests.unit.card_data.card_reads import EMV, OTHER_PAN, PAN, refusal, shown, tlv
 
 from payment_token.domain.card_data.emv import read_emv
+from tests.unit.card_data.card_reads import EMV, OTHER_PAN, PAN, refusal, shown, tlv
 
 T57 = f"57 13 {PAN}D30122010000012345678F"
 T9F6B = f"9F6B 13 {PAN}D30122010000099999999F"

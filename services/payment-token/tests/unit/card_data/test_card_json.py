@@ -1,9 +1,9 @@
 import json
 
 import pytest
-from tests.unit.card_data.card_reads import CARD_JSON, PAN, refusal, shown, typed
 
 from payment_token.domain.card_data.card_json import read_card_json
+from tests.unit.card_data.card_reads import CARD_JSON, PAN, refusal, shown, typed
 
 
 def expiry(card):

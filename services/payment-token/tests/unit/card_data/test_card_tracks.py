@@ -1,7 +1,7 @@
 import pytest
-from tests.unit.card_data.card_reads import PAN, TRACK1, TRACK2, TRACK2_PACKED, refusal, shown
 
 from payment_token.domain.card_data.tracks import discard_track3, read_track1, read_track2
+from tests.unit.card_data.card_reads import PAN, TRACK1, TRACK2, TRACK2_PACKED, refusal, shown
 
 TRACK1_BARE = TRACK1.strip("%?")
 TRACK2_BARE = TRACK2.strip(";?")

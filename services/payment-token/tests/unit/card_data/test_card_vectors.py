@@ -1,9 +1,9 @@
 """What published and generated readers sent, once decrypted."""
 
 import pytest
-from tests.unit.card_data.card_reads import VECTORS, read, refusal, shown
 
 from payment_token.domain.card_data import CardChecksPolicy, PaymentData
+from tests.unit.card_data.card_reads import VECTORS, read, refusal, shown
 
 CARDS = [vector for vector in VECTORS["card_data"] if "expect_card" in vector]
 FRAMES = [frame for frame in VECTORS["frames"] if "track1" in frame["expect"]]

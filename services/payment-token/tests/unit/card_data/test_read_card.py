@@ -2,6 +2,10 @@ import itertools
 from enum import StrEnum
 
 import pytest
+
+from payment_token.domain.card_data import CardChecksPolicy, mask, read_card
+from payment_token.domain.device_payload import PartFormat
+from payment_token.domain.sensitive import SensitiveBytes
 from tests.unit.card_data.card_reads import (
     EMV,
     NOW,
@@ -16,10 +20,6 @@ from tests.unit.card_data.card_reads import (
     tlv,
     typed,
 )
-
-from payment_token.domain.card_data import CardChecksPolicy, mask, read_card
-from payment_token.domain.device_payload import PartFormat
-from payment_token.domain.sensitive import SensitiveBytes
 
 SWIPE = (("track1", TRACK1), ("track2", TRACK2), ("track3", TRACK3))
 CHIP = ("emv-tlv", tlv(EMV))
