@@ -87,9 +87,14 @@ class EmbeddedServer:
         """Raises EmbeddedServerError when it cannot be started."""
         _make_private_folder(self._home)
         with self._start_lock():
-            self._users_lock = _open_lock(self._home / "users.lock")
-            fcntl.flock(self._users_lock, fcntl.LOCK_SH)
-            self._make_running()
+            lock = _open_lock(self._home / "users.lock")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH)
+                self._make_running()
+            except BaseException:
+                lock.close()
+                raise
+            self._users_lock = lock
 
     def ensure_running(self) -> None:
         """Starts the server again if it died; the URL stays the same. Cheap while it is alive."""
