@@ -46,17 +46,21 @@ class VirtualTerminal:
         self._path = DerivationPath(self._scheme, initial_key(bdk_key, self._next_ksn()))
         self._counter = 0
 
-    def create_body(
-        self, merchant_id: str, card: PublishedCard, part: PartFormat
-    ) -> dict[str, Any]:
-        """The body of a create request for the next transaction."""
+    def encrypt_read(self, card: PublishedCard, part: PartFormat) -> tuple[KSN, bytes]:
+        """The next transaction: its KSN, and the read encrypted under its key."""
         ksn = self._next_ksn()
         key = payload_key(
             self._path.transaction_key(ksn), ksn, self._encryption.key_variant, self._cipher
         )
         clear = _plaintext(card, part)
         clear += bytes(-len(clear) % block_bytes(self._cipher))
-        ciphertext = encrypt(key, self._cipher, self._encryption.mode, None, SensitiveBytes(clear))
+        return ksn, encrypt(key, self._cipher, self._encryption.mode, None, SensitiveBytes(clear))
+
+    def create_body(
+        self, merchant_id: str, card: PublishedCard, part: PartFormat
+    ) -> dict[str, Any]:
+        """The body of a create request for the next transaction."""
+        ksn, ciphertext = self.encrypt_read(card, part)
         return {
             "merchant_id": merchant_id,
             "device_id": self.device_id,

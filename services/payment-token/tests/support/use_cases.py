@@ -1,0 +1,137 @@
+"""The use cases on fakes: everything in memory, and every switch within a test's reach."""
+
+import itertools
+import os
+import uuid
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
+from payment_token.cli.virtual_terminal import VirtualTerminal
+from payment_token.domain.card_data import CardChecksPolicy
+from payment_token.domain.device_keys import DeviceKeys
+from payment_token.domain.device_payload import EncryptedPart, EncryptedPayload, PartFormat, Scheme
+from payment_token.domain.dukpt import KSN, initial_key
+from payment_token.domain.enrolment import (
+    BaseDerivationKey,
+    BDKAlgorithm,
+    Device,
+    Enrolment,
+    RegistrationRule,
+)
+from payment_token.domain.errors import KeyCustodianUnavailableError
+from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.release import Release
+from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.tokenise import Tokenise, TokenRules
+from payment_token.domain.tokenise_request import TokeniseRequest
+from payment_token.domain.worker_policy import ReleaseField, WorkerGrant, WorkerPolicy
+from tests.fakes.fixed_keys import FixedKeys
+from tests.fakes.memory_audit_log import MemoryAuditLog
+from tests.fakes.memory_token_store import MemoryTokenStore
+
+MERCHANT = MerchantId("m_1")
+BDK = BaseDerivationKey("b_1", "local:b_1", BDKAlgorithm.AES_128, is_default=True)
+BDK_KEY = SecretKey(bytes(range(16)))
+RULES = TokenRules(
+    environment="test",
+    card_checks=CardChecksPolicy.STRICT,
+    registration=RegistrationRule.OPEN,
+    profile_required=False,
+    default_ttl=timedelta(hours=24),
+    max_ttl=timedelta(hours=48),
+    sad_ttl=timedelta(hours=1),
+)
+
+
+@dataclass
+class World:
+    """``time`` is what every clock here says."""
+
+    rules: TokenRules = RULES
+    time: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+    device: Device | None = None
+    bdk: BaseDerivationKey = BDK
+    custodian_calls: int = 0
+    custodian_is_away: bool = False
+    service_keys: FixedKeys = field(default_factory=lambda: FixedKeys("v1"))
+    epoch_keys: FixedKeys = field(default_factory=lambda: FixedKeys("e1"))
+    index_keys: FixedKeys = field(default_factory=lambda: FixedKeys("i1"))
+
+    def __post_init__(self) -> None:
+        self.store = MemoryTokenStore(self.now, timedelta(hours=24))
+        self.audit_log = MemoryAuditLog(self.store, self.now)
+        self.policy = WorkerPolicy(
+            {
+                "spiffe://w": WorkerGrant(
+                    frozenset({MERCHANT}), frozenset({"capture"}), frozenset(ReleaseField)
+                )
+            }
+        )
+        self._numbers = itertools.count()
+
+    def now(self) -> datetime:
+        return self.time
+
+    def current(self) -> WorkerPolicy:
+        return self.policy
+
+    async def initial_key(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
+        self.custodian_calls += 1
+        if self.custodian_is_away:
+            raise KeyCustodianUnavailableError
+        return initial_key(BDK_KEY, ksn)
+
+    async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
+        return Enrolment(self.device, [self.bdk])
+
+    @property
+    def tokenise(self) -> Tokenise:
+        return Tokenise(
+            rules=self.rules,
+            clock=self,
+            store=self.store,
+            directory=self,
+            device_keys=DeviceKeys(self, lambda: 0.0),
+            service_keys=self.service_keys,
+            epoch_keys=self.epoch_keys,
+            index_keys=self.index_keys,
+            random=os.urandom,
+        )
+
+    @property
+    def release(self) -> Release:
+        return Release(
+            environment=self.rules.environment,
+            clock=self,
+            store=self.store,
+            audit_log=self.audit_log,
+            policies=self,
+            service_keys=self.service_keys,
+            epoch_keys=self.epoch_keys,
+            new_event_id=uuid.uuid4,
+        )
+
+    def request(
+        self,
+        card: PublishedCard = PUBLISHED_CARDS[0],
+        part: PartFormat = PartFormat.TRACK2,
+        key: str | None = None,
+        ttl_seconds: int | None = None,
+    ) -> TokeniseRequest:
+        terminal = VirtualTerminal(f"d_{next(self._numbers)}", BDK, BDK_KEY)
+        ksn, ciphertext = terminal.encrypt_read(card, part)
+        return TokeniseRequest(
+            idempotency_key=key or uuid.uuid4().hex,
+            merchant_id=MERCHANT,
+            device_id=DeviceId(terminal.device_id),
+            payload=EncryptedPayload(
+                str(ksn), (EncryptedPart(part, ciphertext),), scheme=Scheme.DUKPT_AES
+            ),
+            ttl_seconds=ttl_seconds,
+            metadata={"order": "A-100"},
+        )
+
+
+def with_payload(request: TokeniseRequest, **changes: object) -> TokeniseRequest:
+    return replace(request, payload=replace(request.payload, **changes))  # type: ignore[arg-type]

@@ -1,0 +1,124 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.unit.dukpt.dukpt_vectors import DOCUMENT, name_of
+
+from payment_token.domain.device_payload import Scheme
+from payment_token.domain.dukpt import KSN
+from payment_token.domain.errors import BadKSNError
+
+TDES, AES = Scheme.DUKPT_TDES, Scheme.DUKPT_AES
+SCHEMES = {"tdes-dukpt": TDES, "aes-dukpt": AES}
+DIGITS = {TDES: (16, 20), AES: (24,)}
+COUNTER_BITS = {TDES: 21, AES: 32}
+MOST_ONE_BITS = {TDES: 10, AES: 16}
+
+schemes = st.sampled_from(Scheme)
+
+
+def refused(text: str, scheme: Scheme) -> bool:
+    """Also looks that the refusal says nothing of what was sent."""
+    try:
+        KSN.from_hex(text, scheme)
+    except BadKSNError as error:
+        assert error.detail == BadKSNError.default_detail
+        assert error.__context__ is None
+        assert error.__cause__ is None
+        return True
+    return False
+
+
+@pytest.mark.parametrize("rule", DOCUMENT["ksn_rules"], ids=name_of)
+def test_the_rule_on_counters(rule):
+    scheme = SCHEMES[rule["scheme"]]
+    ksn = KSN.of_any_counter(rule["ksn"], scheme)
+
+    assert ksn.counter == rule["counter"]
+    assert ksn.counter.bit_count() == rule["one_bits"]
+    assert refused(rule["ksn"], scheme) is not rule["valid"]
+
+
+@given(schemes, st.integers(0, 2**32 - 1))
+def test_a_terminal_s_counter_has_some_one_bits_but_not_many(scheme, number):
+    counter = number & (1 << COUNTER_BITS[scheme]) - 1
+    text = f"{counter:020X}" if scheme is TDES else f"{0x1234567890123456:016X}{counter:08X}"
+    valid = 1 <= counter.bit_count() <= MOST_ONE_BITS[scheme]
+    assert refused(text, scheme) is not valid
+
+
+@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("length", range(41))
+def test_only_the_scheme_s_lengths_are_taken(scheme, length):
+    text = ("FFFF9876543210E0" * 3)[: max(length - 1, 0)] + "1" * min(length, 1)
+    assert refused(text, scheme) is (length not in DIGITS[scheme])
+
+
+WRONG = {
+    "a letter past F": "FFFF9876543210E0000G",
+    "a 0x prefix": "0xFF9876543210E00001",
+    "a leading blank": " FFF9876543210E00001",
+    "a trailing blank": "FFFF9876543210E0001 ",
+    "blanks between bytes": "FF FF 98 76 54 32 101",
+    "a line feed at the end": "FFFF9876543210E0001\n",
+    "a tab between bytes": "FFFF987654\t3210E0001",
+    "a sign": "+FFF9876543210E00001",
+    "an underscore": "FFFF_9876543210E0001",
+    "a NUL": "FFFF9876543210E0001\0",
+    "full-width digits": "FFFF9876543210E0000\uff11",
+    "Arabic digits": "FFFF9876543210E0000\u0661",
+    "a superscript": "FFFF9876543210E0000\u00b9",
+    "a Greek letter": "FFFF9876543210E0000\u0391",
+    "half of a surrogate pair": "FFFF9876543210E0000\ud800",
+}
+
+
+@pytest.mark.parametrize("text", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("scheme", Scheme)
+def test_anything_but_hexadecimal_digits_is_refused(text, scheme):
+    assert len(text) in (20, 21)
+    for length in DIGITS[scheme]:
+        assert refused(text.rjust(24, "F")[-length:], scheme)
+        assert refused(text.ljust(24, "1")[:length] if length > len(text) else text, scheme)
+
+
+@given(schemes, st.text(max_size=40))
+def test_any_text_is_read_or_refused(scheme, text):
+    refused(text, scheme)
+
+
+@given(st.binary(min_size=10, max_size=10), st.binary(min_size=12, max_size=12))
+def test_text_goes_in_and_comes_out(tdes, aes):
+    for value, scheme in ((tdes, TDES), (aes, AES)):
+        upper = KSN.of_any_counter(value.hex().upper(), scheme)
+        assert str(upper) == value.hex().upper()
+        assert upper.value == value
+        assert KSN.of_any_counter(value.hex(), scheme) == upper
+
+
+@given(st.binary(min_size=10, max_size=10))
+def test_a_tdes_ksn_is_an_initial_key_id_and_21_bits(value):
+    ksn = KSN.of_any_counter(value.hex(), TDES)
+    number = int.from_bytes(ksn.initial_key_id, "big")
+    assert number | ksn.counter == int.from_bytes(value, "big")
+    assert number & 0x1FFFFF == 0
+    assert 0 <= ksn.counter <= 0x1FFFFF
+    assert len(ksn.initial_key_id) == 10
+
+
+@given(st.binary(min_size=12, max_size=12))
+def test_an_aes_ksn_is_an_initial_key_id_and_4_bytes(value):
+    ksn = KSN.of_any_counter(value.hex(), AES)
+    assert ksn.initial_key_id + ksn.counter.to_bytes(4, "big") == value
+
+
+def test_an_8_byte_ksn_gets_its_leading_ffff_back():
+    short = KSN.from_hex("9876543210E00001", TDES)
+    assert short == KSN.from_hex("FFFF9876543210E00001", TDES)
+    assert short.initial_key_id.hex().upper() == "FFFF9876543210E00000"
+    assert str(short) == "FFFF9876543210E00001"
+
+
+def test_a_10_byte_ksn_keeps_its_leading_zeros():
+    ksn = KSN.from_hex("00009876543210E00001", TDES)
+    assert ksn != KSN.from_hex("9876543210E00001", TDES)
+    assert ksn.initial_key_id.hex().upper() == "00009876543210E00000"
