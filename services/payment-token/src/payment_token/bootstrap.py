@@ -109,7 +109,7 @@ class Service:
             environment=settings.environment.value,
             card_checks=settings.card_checks_policy,
             registration=settings.registration_rule,
-            profile_required=settings.in_production,
+            profile_required=not settings.in_development,
             default_ttl=settings.default_ttl,
             max_ttl=settings.max_ttl,
             sad_ttl=settings.sad_ttl,

@@ -31,8 +31,9 @@ def configuration_findings(settings: Settings) -> list[Finding]:
         findings += _development_reaching_out(settings)
     else:
         findings += _missing_outside_development(settings)
+        findings += _unsafe_outside_development(settings)
     if settings.in_production:
-        findings += _unsafe_in_production(settings)
+        findings += _local_keys(settings)
     return findings
 
 
@@ -91,7 +92,7 @@ def _missing_outside_development(settings: Settings) -> Iterator[Finding]:
         yield Finding(Severity.REFUSED, "DEBUG", "is for development only.")
 
 
-def _unsafe_in_production(settings: Settings) -> Iterator[Finding]:
+def _local_keys(settings: Settings) -> Iterator[Finding]:
     for name, uri in (
         ("SERVICE_KMS_KEY_ID", settings.service_kms_key_id),
         ("BDK_KMS_KEY_ID", settings.bdk_kms_key_id),
@@ -104,6 +105,9 @@ def _unsafe_in_production(settings: Settings) -> Iterator[Finding]:
             "LOCAL_KEYSTORE_FILE",
             "the development keystore is refused in production.",
         )
+
+
+def _unsafe_outside_development(settings: Settings) -> Iterator[Finding]:
     if settings.public_tls_cert_file is None and not settings.trusted_proxies:
         yield Finding(
             Severity.REFUSED,
@@ -123,6 +127,10 @@ def _unsafe_in_production(settings: Settings) -> Iterator[Finding]:
             Severity.UNWISE,
             "DEVICE_REGISTRATION",
             "open takes payloads of terminals nobody registered.",
+        )
+    if not _is_loopback(settings.metrics_address):
+        yield Finding(
+            Severity.UNWISE, "METRICS_ADDRESS", "metrics are plain HTTP: keep them inside."
         )
     if settings.client_crl_file is None:
         yield Finding(

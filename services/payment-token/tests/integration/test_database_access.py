@@ -1,10 +1,10 @@
 """What integration tests of other teams use: ``reset_db`` and ``get_db_session``."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from sqlalchemy.exc import ProgrammingError
 
 from payment_token.infrastructure.database import get_db_session, migration, reset_db
 from payment_token.infrastructure.database.session import deployment_url
@@ -13,12 +13,9 @@ from payment_token.settings import ConfigurationError, Settings
 
 
 @pytest.fixture(autouse=True)
-def own_database(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[None]:
+def own_database(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DATABASE_URL", database_url)
-    yield
 
 
 def add_key(key_id: str) -> None:
@@ -36,9 +33,13 @@ def test_a_session_commits(database_url: str) -> None:
 
 
 def test_a_session_rolls_back_on_an_error() -> None:
-    with pytest.raises(RuntimeError), get_db_session() as session:
-        session.execute(text("INSERT INTO api_keys VALUES ('k1', '', '{}', '')"))
-        raise RuntimeError
+    def fail_halfway() -> None:
+        with get_db_session() as session:
+            session.execute(text("INSERT INTO api_keys VALUES ('k1', '', '{}', '')"))
+            session.execute(text("SELECT no_such_column"))
+
+    with pytest.raises(ProgrammingError):
+        fail_halfway()
 
     with get_db_session() as session:
         assert session.execute(select(api_keys.c.key_id)).all() == []

@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 DRAIN_SECONDS = 15
 _KEEP_ALIVE_SECONDS = 75
 _BACKLOG = 2048
-_CONNECTIONS = 2000
 
 
 class ListenError(Exception):
@@ -42,7 +41,6 @@ class Listener:
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=DRAIN_SECONDS,
-            limit_concurrency=_CONNECTIONS,
             **options,
         )
         self._server = _QuietServer(config)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from payment_token.cli.deployment import load_settings, with_pool
+from payment_token.cli.terminal import console, listing
 from payment_token.domain.api_key import new_api_key
 from payment_token.domain.identifiers import MERCHANT_ID, MerchantId
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
@@ -14,7 +15,6 @@ from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError
 
 app = typer.Typer(help="API keys of POS integrators.", no_args_is_help=True)
-console = Console(highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -47,7 +47,7 @@ def list_keys() -> None:
     """List the keys, without their secrets."""
 
     async def read(pool: Pool) -> Table:
-        table = Table("id", "name", "merchants", "created", "state")
+        table = listing("id", "name", "merchants", "created", "state")
         for key in await PostgresAPIKeyStore(pool).list_all():
             created = f"{key.created_at:%Y-%m-%d %H:%M}Z" if key.created_at else ""
             table.add_row(

@@ -4,12 +4,12 @@ import re
 from pathlib import Path
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from payment_token.bootstrap import open_keystore
 from payment_token.cli.deployment import directory_of, load_settings, with_pool
 from payment_token.cli.key_components import MOST_COMPONENTS, combine
+from payment_token.cli.terminal import console, listing
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.identifiers import BDK_ID
 from payment_token.domain.key_check_value import key_check_value
@@ -19,7 +19,6 @@ from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError, Settings
 
 app = typer.Typer(help="Base derivation keys.", no_args_is_help=True)
-console = Console(highlight=False, soft_wrap=True)
 
 _PREFIX = re.compile(r"[0-9A-F]{4,24}")
 
@@ -89,7 +88,7 @@ def list_bdks() -> None:
     settings = load_settings()
 
     async def read(pool: Pool) -> Table:
-        table = Table(
+        table = listing(
             "id", "algorithm", "key", "check value", "KSN prefix", "PIN variant", "default"
         )
         for bdk, value in await directory_of(settings, pool).list_bdks():

@@ -3,15 +3,15 @@
 import sys
 
 import typer
-from rich.console import Console
 
 from payment_token.cli.deployment import database_url, load_settings
+from payment_token.cli.development import restore_registrations
+from payment_token.cli.terminal import console
 from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.reset import reset_db
 from payment_token.infrastructure.database.session import deployment_url
 
 app = typer.Typer(help="The database schema.", no_args_is_help=True)
-console = Console(highlight=False)
 
 
 @app.command()
@@ -51,4 +51,6 @@ def reset(yes: bool = typer.Option(False, "--yes", help="Do not ask.")) -> None:
             "This deletes all data in the database of this deployment. Go on?", abort=True
         )
     reset_db(settings)
+    if settings.in_development and settings.local_keystore_file is not None:
+        restore_registrations(settings)
     console.print("The database is empty, and its schema is new.")

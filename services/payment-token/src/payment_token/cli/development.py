@@ -7,25 +7,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from payment_token.bootstrap import open_keystore
 from payment_token.cli.deployment import directory_of, with_pool
-from payment_token.domain.api_key import new_api_key
+from payment_token.cli.terminal import console
+from payment_token.domain.api_key import APIKey, PresentedKey, new_api_key
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.key_check_value import key_check_value
-from payment_token.domain.sensitive import SecretKey
-from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, LocalKeystore
+from payment_token.domain.sensitive import SecretKey, SensitiveText
+from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, SCHEME, LocalKeystore
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
-from payment_token.infrastructure.database.device_directory import AlreadyRegisteredError
+from payment_token.infrastructure.database.embedded import EMBEDDED_FOLDER
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.development_certificates import DevelopmentAuthority
 from payment_token.infrastructure.private_file import write_private_file
 from payment_token.settings import DEVELOPMENT_FOLDER, ConfigurationError, Environment, Settings
 
 app = typer.Typer(help="A deployment for development.", no_args_is_help=True)
-console = Console(highlight=False, soft_wrap=True)
 
 DEMO_MERCHANT = MerchantId("m_demo")
 WORKER_IDENTITY = "spiffe://payment-token.example/worker/demo"
@@ -85,7 +84,8 @@ def init_deployment(folder: Path) -> None:
         raise ConfigurationError("`dev init` is for ENVIRONMENT=development only.")
     if not folder.exists():
         folder.mkdir(mode=0o700, parents=True)
-    if not folder.is_dir() or any(folder.iterdir()):
+    # A migration may have started the embedded database here already; that is no deployment yet.
+    if not folder.is_dir() or any(path.name != EMBEDDED_FOLDER for path in folder.iterdir()):
         raise ConfigurationError(
             f"{folder} is not an empty folder. Delete it, or choose another with --dir."
         )
@@ -113,37 +113,50 @@ def _write_certificates(folder: Path) -> None:
 
 def _fill_database(settings: Settings, folder: Path) -> None:
     keystore = open_keystore(settings)
-    bdks = [_new_default_bdk(keystore, algorithm) for algorithm in _BDKS]
-    key, secret = new_api_key("made by dev init", (DEMO_MERCHANT,), os.urandom)
-
-    async def fill(pool: Pool) -> None:
-        for bdk, value in bdks:
-            await directory_of(settings, pool).register_bdk(bdk, value)
-        await PostgresAPIKeyStore(pool).add(key)
-
-    try:
-        with_pool(settings, fill)
-    except AlreadyRegisteredError:
-        raise ConfigurationError(
-            "The database of DATABASE_URL serves another deployment already, whose keys this one does not have."
-        ) from None
+    for algorithm in _BDKS:
+        key = SecretKey(secrets.token_bytes(algorithm.key_bytes))
+        keystore.import_key(f"default-{algorithm}", algorithm, key)
+    _, secret = new_api_key("made by dev init", (DEMO_MERCHANT,), os.urandom)
     write_private_file(folder / "api-key", secret.reveal() + "\n")
+    restore_registrations(settings)
 
 
-def _new_default_bdk(
-    keystore: LocalKeystore, algorithm: BDKAlgorithm
-) -> tuple[BaseDerivationKey, str]:
+def restore_registrations(settings: Settings) -> None:
+    """Registers the deployment's own keys with its database, where they are not: the default BDKs and the API key.
+
+    A reset empties the database, and leaves the keystore and the file of the API key as they were. Raises
+    ConfigurationError when the database serves another deployment.
+    """
+    keystore = open_keystore(settings)
+    presented = PresentedKey.parse(SensitiveText((settings.folder / "api-key").read_text().strip()))
+
+    async def restore(pool: Pool) -> None:
+        directory, api_keys = directory_of(settings, pool), PostgresAPIKeyStore(pool)
+        known = {bdk.bdk_id: value for bdk, value in await directory.list_bdks()}
+        for bdk, value in (_default_bdk(keystore, algorithm) for algorithm in _BDKS):
+            if known.get(bdk.bdk_id, value) != value:
+                raise ConfigurationError(
+                    "The database of DATABASE_URL serves another deployment, whose keys this one does not have."
+                )
+            if bdk.bdk_id not in known:
+                await directory.register_bdk(bdk, value)
+        if await api_keys.find(presented.key_id) is None:
+            await api_keys.add(
+                APIKey(
+                    presented.key_id, "made by dev init", (DEMO_MERCHANT,), presented.secret_sha256
+                )
+            )
+
+    with_pool(settings, restore)
+
+
+def _default_bdk(keystore: LocalKeystore, algorithm: BDKAlgorithm) -> tuple[BaseDerivationKey, str]:
     name = f"default-{algorithm}"
-    key = SecretKey(secrets.token_bytes(algorithm.key_bytes))
     prefix, is_default = _BDKS[algorithm]
     bdk = BaseDerivationKey(
-        bdk_id=name,
-        key_uri=keystore.import_key(name, algorithm, key),
-        algorithm=algorithm,
-        ksn_prefix=prefix,
-        is_default=is_default,
+        name, f"{SCHEME}{name}", algorithm, ksn_prefix=prefix, is_default=is_default
     )
-    return bdk, key_check_value(key, algorithm)
+    return bdk, key_check_value(keystore.bdk_for_simulation(bdk.key_uri), algorithm)
 
 
 @contextlib.contextmanager

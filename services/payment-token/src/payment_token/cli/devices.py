@@ -1,10 +1,10 @@
 """``payment-token devices``: the terminals that may send."""
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from payment_token.cli.deployment import directory_of, load_settings, with_pool
+from payment_token.cli.terminal import console, listing
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.dukpt import KSN
@@ -16,7 +16,6 @@ from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError
 
 app = typer.Typer(help="Terminals.", no_args_is_help=True)
-console = Console(highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -77,7 +76,7 @@ def list_devices() -> None:
     settings = load_settings()
 
     async def read(pool: Pool) -> Table:
-        table = Table("merchant", "device", "key", "state", "profile")
+        table = listing("merchant", "device", "key", "state", "profile")
         for device in await directory_of(settings, pool).list_devices():
             profile = device.profile
             spoken = [

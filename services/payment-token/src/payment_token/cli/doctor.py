@@ -3,17 +3,14 @@
 import asyncio
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from payment_token.bootstrap import Role, Service, build_listeners
 from payment_token.cli.deployment import database_url, load_settings
+from payment_token.cli.terminal import console, listing
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.infrastructure.database import migration
 from payment_token.safety import Severity, configuration_findings
 from payment_token.settings import ConfigurationError, Settings
-
-console = Console(highlight=False, soft_wrap=True)
 
 _STYLES = {"ok": "green", Severity.UNWISE.value: "yellow", Severity.REFUSED.value: "red"}
 
@@ -27,7 +24,8 @@ def doctor() -> None:
     ]
     if all(state != Severity.REFUSED for state, _, _ in rows):
         rows += _running_checks(settings)
-    table = Table("", "what", "", title=f"{settings.environment} deployment in {settings.folder}")
+    table = listing("", "what", "")
+    table.title = f"{settings.environment} deployment in {settings.folder}"
     for state, what, advice in rows:
         table.add_row(f"[{_STYLES[state]}]{state}[/]", what, advice)
     console.print(table)

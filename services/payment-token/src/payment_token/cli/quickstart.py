@@ -9,9 +9,6 @@ from typing import Any
 
 import httpx
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from payment_token.bootstrap import (
     Listeners,
@@ -22,16 +19,15 @@ from payment_token.bootstrap import (
     serving,
 )
 from payment_token.cli.deployment import database_url
-from payment_token.cli.development import DEMO_MERCHANT, init_deployment
+from payment_token.cli.development import DEMO_MERCHANT, init_deployment, restore_registrations
 from payment_token.cli.published_cards import PUBLISHED_CARDS
-from payment_token.cli.serve import wait_for_end
+from payment_token.cli.serve import end_signalled, reload_on_hangup, wait_for
+from payment_token.cli.terminal import console, listing
 from payment_token.cli.virtual_terminal import VirtualTerminal
 from payment_token.domain.device_payload import PartFormat
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.settings import DEVELOPMENT_FOLDER, Settings
-
-console = Console(highlight=False, soft_wrap=True)
 
 _READS = (
     ("default-tdes-2key", PartFormat.TRACK2, PUBLISHED_CARDS[0]),
@@ -51,6 +47,7 @@ def quickstart(
     _step(1, "A deployment for development")
     if (folder / ".env").is_file():
         console.print(f"   found in {folder}")
+        restore_registrations(Settings.load(folder / ".env"))
     else:
         init_deployment(folder)
         console.print(f"   made in {folder}: keystore, certificates, policy, API key")
@@ -63,8 +60,10 @@ def quickstart(
 
 
 async def _walk(settings: Settings, url: str, *, stay: bool) -> None:
+    ended = end_signalled()
     async with Service.started(settings, url) as service:
         listeners = build_listeners(service, list(Role))
+        reload_on_hangup(listeners)
         async with serving(listeners):
             _step(2, "PostgreSQL and the service are running")
             for listener in listeners.all:
@@ -76,7 +75,7 @@ async def _walk(settings: Settings, url: str, *, stay: bool) -> None:
             await tour.audit_is_there()
             if stay:
                 console.print("\nThe service stays up. Ctrl-C ends it.")
-                await wait_for_end(settings, listeners)
+                await wait_for(ended, settings)
             else:
                 console.print(
                     "\nDone; everything is stopped again. Keep it running with ./scripts/quickstart.sh --serve,"
@@ -93,7 +92,7 @@ class _Tour:
 
     async def terminals_send(self) -> None:
         _step(3, "Terminals encrypt card reads with DUKPT, the service answers with tokens")
-        table = Table("scheme", "read", "payment token", "card as shown", box=box.SIMPLE)
+        table = listing("scheme", "read", "payment token", "card")
         async with self._public() as client:
             for number, (bdk_id, part, card) in enumerate(_READS, 1):
                 body = (
@@ -132,13 +131,8 @@ class _Tour:
 
     async def others_are_refused(self) -> None:
         _step(5, "Whoever may not, does not")
-        async with self._worker(certificate=False) as client:
-            try:
-                await client.post("/internal/v1/decrypt", json=self._release_body(DEMO_MERCHANT))
-                _expect(False, "a caller without a certificate is refused")
-            except httpx.TransportError as error:
-                reason = str(error).partition("] ")[2].partition(" (")[0] or "connection closed"
-                console.print(f"   without a certificate: no connection ({reason})")
+        refusal = await asyncio.to_thread(self._connect_without_certificate)
+        console.print(f"   without a certificate: no connection ({refusal})")
         async with self._worker() as client:
             answer = await client.post("/internal/v1/decrypt", json=self._release_body("m_other"))
         _expect(answer.status_code == httpx.codes.FORBIDDEN, "the policy refuses other merchants")
@@ -148,9 +142,7 @@ class _Tour:
 
     async def audit_is_there(self) -> None:
         _step(6, "Every attempt is an audit record, written before the answer left")
-        table = Table(
-            "recorded at", "outcome", "code", "worker", "merchant", "fields", box=box.SIMPLE
-        )
+        table = listing("recorded at", "outcome", "code", "worker", "merchant", "fields")
         for row in await self.service.audit_log.latest(5):
             table.add_row(
                 f"{row.recorded_at:%H:%M:%S}",
@@ -177,17 +169,37 @@ class _Tour:
             "fields": ["pan", "expiry", "sad"],
         }
 
+    def _connect_without_certificate(self) -> str:
+        context = self._tls(certificate=False)
+        try:
+            httpx.get(f"{self.listeners.named('internal').url}/healthz", verify=context)
+        except httpx.TransportError as error:
+            return _tls_reason(error)
+        return "it was let in, which must not be"
+
     def _public(self) -> httpx.AsyncClient:
         secret = (self.settings.folder / "api-key").read_text().strip()
         headers = {"Authorization": f"Bearer {secret}"}
         return httpx.AsyncClient(base_url=self.listeners.named("public").url, headers=headers)
 
-    def _worker(self, *, certificate: bool = True) -> httpx.AsyncClient:
+    def _worker(self) -> httpx.AsyncClient:
+        url = self.listeners.named("internal").url
+        return httpx.AsyncClient(base_url=url, verify=self._tls(certificate=True))
+
+    def _tls(self, *, certificate: bool) -> ssl.SSLContext:
         folder = self.settings.folder
         context = ssl.create_default_context(cafile=folder / "ca.pem")
         if certificate:
             context.load_cert_chain(folder / "worker.pem", folder / "worker-key.pem")
-        return httpx.AsyncClient(base_url=self.listeners.named("internal").url, verify=context)
+        return context
+
+
+def _tls_reason(error: BaseException | None) -> str:
+    while error is not None:
+        if isinstance(error, ssl.SSLError) and error.reason:
+            return error.reason.replace("_", " ").lower()
+        error = error.__cause__ or error.__context__
+    return "the handshake fails"
 
 
 def _step(number: int, text: str) -> None:

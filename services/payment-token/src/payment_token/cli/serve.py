@@ -32,23 +32,33 @@ def serve(
 
 
 async def _serve(settings: Settings, url: str, roles: list[Role]) -> None:
+    ended = end_signalled()
     async with Service.started(settings, url) as service:
         listeners = build_listeners(service, roles)
+        reload_on_hangup(listeners)
         async with serving(listeners):
             for listener in listeners.all:
                 logger.info("listening", extra={"listener": listener.name, "url": listener.url})
-            await wait_for_end(settings, listeners)
+            await wait_for(ended, settings)
             logger.info("draining")
 
 
-async def wait_for_end(settings: Settings, listeners: Listeners) -> None:
-    """Waits for SIGTERM or SIGINT; meanwhile reloads the policy on SIGHUP, and revives an embedded database."""
+def end_signalled() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets."""
     ended = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for ending in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(ending, ended.set)
-    if listeners.policies is not None:
-        loop.add_signal_handler(signal.SIGHUP, listeners.policies.reload)
+        asyncio.get_running_loop().add_signal_handler(ending, ended.set)
+    return ended
+
+
+def reload_on_hangup(listeners: Listeners) -> None:
+    """SIGHUP reads the worker policy again; a process without the internal listener has none, and ignores it."""
+    action = listeners.policies.reload if listeners.policies is not None else lambda: None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, action)
+
+
+async def wait_for(ended: asyncio.Event, settings: Settings) -> None:
+    """Waits for the end; meanwhile starts the embedded database again if it died."""
     while not ended.is_set():
         if settings.uses_embedded_database:
             await asyncio.to_thread(embedded_server(settings.folder).ensure_running)

@@ -9,12 +9,12 @@ import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from payment_token.bootstrap import open_keystore
 from payment_token.cli.deployment import directory_of, load_settings, with_pool
 from payment_token.cli.development import DEMO_MERCHANT
 from payment_token.cli.published_cards import PUBLISHED_CARDS
+from payment_token.cli.terminal import console, listing
 from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal
 from payment_token.domain.device_payload import KeyVariant, Mode, PartFormat, Scheme
 from payment_token.domain.enrolment import BaseDerivationKey
@@ -22,7 +22,6 @@ from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError, Settings
 
 app = typer.Typer(help="Terminals in software.", no_args_is_help=True)
-console = Console(highlight=False, soft_wrap=True)
 
 
 @app.callback()
@@ -148,10 +147,10 @@ def _progress() -> Progress:
 
 
 def _summarise(answers: Counter[str], tokens: list[dict[str, str]], seconds: float) -> None:
-    table = Table("token", "card", title="The last tokens")
+    table = listing("token", "card")
     for token in tokens[-5:]:
         table.add_row(token["token"], f"{token['brand']} …{token['last4']}")
     if tokens:
         console.print(table)
-    listed = ", ".join(f"{number} × {answer}" for answer, number in answers.most_common())
+    listed = ", ".join(f"{number} x {answer}" for answer, number in answers.most_common())
     console.print(f"{listed} in {seconds:.1f} s ({sum(answers.values()) / seconds:.0f}/s)")

@@ -21,6 +21,7 @@ from payment_token.domain.errors import (
     PaymentTokenError,
     RecordIntegrityFailureError,
     TokenNotFoundError,
+    UnauthenticatedError,
 )
 from payment_token.domain.identifiers import MerchantId, RequestId
 from payment_token.domain.ports import (
@@ -96,7 +97,14 @@ class Release:
         self._new_event_id = new_event_id
 
     def admit(self, worker: Worker) -> None:
-        """Raises ForbiddenError for a worker that the policy does not know, before anything it sent is read."""
+        """Before anything that the worker sent is read.
+
+        Raises UnauthenticatedError for one without an identity, ForbiddenError for one that the policy does not know.
+        """
+        if not worker.identity:
+            raise UnauthenticatedError(
+                "The client certificate must carry one URI SAN, or else one DNS SAN."
+            )
         self._policies.current().check_known(worker)
 
     async def __call__(

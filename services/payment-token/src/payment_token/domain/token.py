@@ -81,10 +81,7 @@ class DeviceBinding:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An idempotency key in use: which token it made, and a keyed hash of the request that made it.
-
-    The token's end stands here too, so that the claim can answer 410 after the token itself was purged.
-    """
+    """An idempotency key in use: which token it made, and a keyed hash of the request that made it."""
 
     token_id: TokenId
     fingerprint: bytes

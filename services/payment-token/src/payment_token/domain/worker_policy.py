@@ -21,7 +21,10 @@ class ReleaseField(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Who asks, as its verified client certificate says, and from where."""
+    """Who asks, as its verified client certificate says, and from where.
+
+    ``identity`` is empty where the certificate does not name exactly one; such a worker is refused, and audited.
+    """
 
     identity: str
     certificate_sha256: bytes

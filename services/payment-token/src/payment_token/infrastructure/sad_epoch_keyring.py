@@ -89,10 +89,12 @@ class SADEpochKeyring:
 
     def _of_this_epoch(self) -> NamedKey | None:
         now = self._clock.now()
+        # A key that was made when SAD lived shorter would die before what it is to protect.
         current = [
             held
             for held in self._held.values()
             if held.wrapped.starts_at <= now < held.wrapped.ends_at
+            and now + self._sad_ttl <= held.wrapped.dies_at
         ]
         # Two processes may both have made one; all settle on the same.
         return min(current, key=lambda held: held.wrapped.epoch_key_id).key if current else None

@@ -7,6 +7,9 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.cmac import CMAC
+
+from payment_token.domain.device_payload import Scheme
+from payment_token.domain.dukpt import KSN, initial_key
 from tests.unit.dukpt.dukpt_vectors import (
     DOCUMENT,
     KEY_TYPES,
@@ -18,9 +21,6 @@ from tests.unit.dukpt.dukpt_vectors import (
     shown,
     zero_padded,
 )
-
-from payment_token.domain.device_payload import Scheme
-from payment_token.domain.dukpt import KSN, initial_key
 
 KEYS = DOCUMENT["aes_keys"]
 OPERATIONS = DOCUMENT["aes_crypto"]

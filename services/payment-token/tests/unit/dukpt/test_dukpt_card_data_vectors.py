@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import pytest
-from tests.unit.dukpt.dukpt_vectors import DOCUMENT, base_derivation_key, name_of
 
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
 from payment_token.domain.dukpt import KSN, DerivationPath, initial_key, payload_key
 from payment_token.domain.payload_cipher import check_shape, decrypt
 from payment_token.domain.sensitive import SecretKey
+from tests.unit.dukpt.dukpt_vectors import DOCUMENT, base_derivation_key, name_of
 
 CARD_DATA = DOCUMENT["card_data"]
 FRAMES = {frame["id"]: frame for frame in DOCUMENT["frames"]}

@@ -5,6 +5,9 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.cmac import CMAC
+
+from payment_token.domain.device_payload import Scheme
+from payment_token.domain.dukpt import KSN, initial_key, tdes
 from tests.unit.dukpt.dukpt_vectors import (
     DOCUMENT,
     base_derivation_key,
@@ -13,9 +16,6 @@ from tests.unit.dukpt.dukpt_vectors import (
     tdes_transaction_key,
     zero_padded,
 )
-
-from payment_token.domain.device_payload import Scheme
-from payment_token.domain.dukpt import KSN, initial_key, tdes
 
 KEYS = DOCUMENT["tdes_keys"]
 OPERATIONS = DOCUMENT["tdes_crypto"]

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from tests.unit.dukpt.dukpt_vectors import DOCUMENT, FOLDER, name_of
 
 SECTIONS = [name for name, value in DOCUMENT.items() if isinstance(value, list)]

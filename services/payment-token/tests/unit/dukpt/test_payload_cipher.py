@@ -84,7 +84,7 @@ def test_the_iv_matters(cipher, mode):
 
 @every_cipher
 def test_the_modes_differ(cipher):
-    plaintext = SensitiveBytes(bytes(32))
+    plaintext = SensitiveBytes(bytes(range(32)))
     assert len({encrypt(key_of(cipher), cipher, mode, None, plaintext) for mode in Mode}) == 3
 
 

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 import payment_token
+from payment_token.api.rest.bounds import Bounded
 from payment_token.api.rest.observation import Observed, RequestMetrics, note_error_code
 from payment_token.api.rest.openapi import describe
 from payment_token.api.rest.problem import MEDIA_TYPE, problem_response
@@ -54,7 +55,7 @@ def application(
         app.include_router(router)
     _answer_errors(app, hints=hints)
     describe(app, models, security or {})
-    return Observed(app, listener, metrics)
+    return Observed(Bounded(app), listener, metrics)
 
 
 def _answer_errors(app: FastAPI, *, hints: bool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import LiteralString
+from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
@@ -40,6 +40,11 @@ VALUES (%(bdk_id)s, %(key_uri)s, %(algorithm)s, %(ksn_prefix)s, %(allow_pin_vari
 _INSERT_DEVICE = """
 INSERT INTO devices (merchant_id, device_id, bdk_id, state, profile, initial_key_ids)
 VALUES (%(merchant_id)s, %(device_id)s, %(bdk_id)s, %(state)s, %(profile)s, %(initial_key_ids)s)
+"""
+
+_BIND_INITIAL_KEY = """
+INSERT INTO device_initial_keys (bdk_id, initial_key_id, merchant_id, device_id)
+VALUES (%(bdk_id)s, %(initial_key_id)s, %(merchant_id)s, %(device_id)s)
 """
 
 
@@ -81,11 +86,15 @@ class PostgresDeviceDirectory:
             "key_check_value": key_check_value,
             "profile": _profile_json(bdk.profile),
         }
-        await self._insert(_INSERT_BDK, row)
+        async with connection_of(self._pool) as connection:
+            await _insert(connection, _INSERT_BDK, row)
 
     async def register_device(self, device: Device) -> None:
-        """Raises AlreadyRegisteredError when the merchant has a device of this id."""
-        row = {
+        """Binds the initial keys that it names, too.
+
+        Raises AlreadyRegisteredError when the merchant has a device of this id, or an initial key is bound already.
+        """
+        row: dict[str, Any] = {
             "merchant_id": device.merchant_id,
             "device_id": device.device_id,
             "bdk_id": device.bdk_id,
@@ -93,7 +102,12 @@ class PostgresDeviceDirectory:
             "profile": _profile_json(device.profile),
             "initial_key_ids": sorted(device.initial_key_ids),
         }
-        await self._insert(_INSERT_DEVICE, row)
+        async with connection_of(self._pool) as connection:
+            await _insert(connection, _INSERT_DEVICE, row)
+            for initial_key_id in row["initial_key_ids"]:
+                await _insert(
+                    connection, _BIND_INITIAL_KEY, row | {"initial_key_id": initial_key_id}
+                )
 
     async def list_bdks(self) -> Sequence[tuple[BaseDerivationKey, str]]:
         """Each with its key check value."""
@@ -111,12 +125,6 @@ class PostgresDeviceDirectory:
             await cursor.execute("SELECT * FROM devices ORDER BY merchant_id, device_id")
             return [_device(row) async for row in cursor]
 
-    async def _insert(self, statement: LiteralString, row: Mapping[str, object]) -> None:
-        async with connection_of(self._pool) as connection:
-            cursor = await connection.execute(statement + " ON CONFLICT DO NOTHING", row)
-            if cursor.rowcount == 0:
-                raise AlreadyRegisteredError
-
     @staticmethod
     async def _device(
         connection: AsyncConnection, merchant_id: MerchantId, device_id: DeviceId
@@ -128,6 +136,14 @@ class PostgresDeviceDirectory:
 
     def _candidate(self, row: DictRow) -> BaseDerivationKey:
         return _bdk(row, is_default=self._defaults_allowed and row["is_default_here"])
+
+
+async def _insert(
+    connection: AsyncConnection, statement: LiteralString, row: Mapping[str, object]
+) -> None:
+    cursor = await connection.execute(statement + " ON CONFLICT DO NOTHING", row)
+    if cursor.rowcount == 0:
+        raise AlreadyRegisteredError
 
 
 def _bdk(row: DictRow, *, is_default: bool) -> BaseDerivationKey:

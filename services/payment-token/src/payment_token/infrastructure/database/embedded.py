@@ -29,6 +29,8 @@ import psycopg
 
 from payment_token.settings import ConfigurationError
 
+EMBEDDED_FOLDER = "postgres"
+
 _MAJOR_VERSION = "18"
 _DATABASE = "payment_tokens"
 _UNPRIVILEGED_USER = "nobody"
@@ -48,7 +50,7 @@ class EmbeddedServerError(RuntimeError):
 class EmbeddedServer:
     def __init__(self, folder: Path) -> None:
         """``folder`` is the deployment's; the server's data goes into ``folder/postgres``."""
-        self._home = folder.absolute() / "postgres"
+        self._home = folder.absolute() / EMBEDDED_FOLDER
         self._data = self._home / "data"
         self._log = self._home / "server.log"
         self._binaries = _find_binaries()
@@ -212,14 +214,16 @@ class EmbeddedServer:
         with tempfile.TemporaryFile() as output:
             # A session of its own keeps the server out of reach of the terminal's Ctrl-C: it is stopped in order. Its
             # output goes to a file, because the server would hold a pipe open after the command ended.
-            finished = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                check=False,
-                cwd="/",
+            finished = (
+                subprocess.run(  # noqa: S603 - a program of the package, with arguments of our own
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    check=False,
+                    cwd="/",
+                )
             )
             output.seek(0)
             said = output.read().decode("utf-8", "replace").strip()

@@ -1,9 +1,14 @@
 """Brings a database to the newest schema, with Alembic."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import create_engine, pool
+from sqlalchemy.exc import DBAPIError
 
 from alembic import command
 from payment_token.infrastructure.database.session import sqlalchemy_url
@@ -15,11 +20,15 @@ STATEMENT_TIMEOUT = "15min"
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    command.upgrade(_config(url), revision)
+    """Raises ConfigurationError when the database does not answer, or does not let this login do that."""
+    with _database_errors_named():
+        command.upgrade(_config(url), revision)
 
 
 def downgrade(url: str, revision: str = "base") -> None:
-    command.downgrade(_config(url), revision)
+    """Raises ConfigurationError, as :func:`upgrade` does."""
+    with _database_errors_named():
+        command.downgrade(_config(url), revision)
 
 
 def head_revision() -> str:
@@ -33,10 +42,22 @@ def head_revision() -> str:
 def current_revision(url: str) -> str | None:
     """The revision that the database is at; ``None`` for an empty one."""
     engine = create_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
-    with engine.connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-    engine.dispose()
-    return revision
+    with _database_errors_named(), engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+@contextmanager
+def _database_errors_named() -> Iterator[None]:
+    reason = None
+    try:
+        yield
+    except CommandError as error:
+        reason = str(error)
+    except DBAPIError as error:
+        # No migration carries data, so the first line of what PostgreSQL says is safe to show.
+        reason = str(error.orig).strip().partition("\n")[0]
+    if reason is not None:
+        raise ConfigurationError(f"The database could not be used: {reason}")
 
 
 def _config(url: str | None) -> Config:

@@ -9,7 +9,8 @@ _SIZE = 10
 _QUEUE = 500
 _WAIT_SECONDS = 2.0
 
-# A request ends within three seconds, whatever the database does. ``synchronous_commit`` is what makes an answer
+# Every statement ends within three seconds as far as the server can see to it; the listeners bound the whole request,
+# for when the server does nothing any more. ``synchronous_commit`` is what makes an answer
 # mean that the row is durable, so it does not depend on how the server or the login is set up.
 _SESSION = "-c statement_timeout=3s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
 _DURABLE = " -c synchronous_commit=on"
