@@ -25,6 +25,13 @@ installed_already() {
     [ "$kind" = main ] && [ "$(cat "$marker-main" 2>/dev/null)" = "$wanted" ]
 }
 
+# Two scripts at once must not install into one environment.
+if command -v flock >/dev/null; then
+    mkdir -p "$root/.cache"
+    exec 9>"$root/.cache/install.lock"
+    flock 9
+fi
+
 if ! installed_already; then
     echo "Installing the service from its lock file"
     "$root/scripts/poetry" check --lock --quiet

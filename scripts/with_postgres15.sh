@@ -13,21 +13,22 @@ cache="$root/.cache/postgresql-15"
 system=/usr/lib/postgresql/15/bin
 
 case "${1:-}" in
-    "" | -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+    "") echo "with_postgres15.sh: which command? See --help." >&2 && exit 2 ;;
 esac
 
 install_as_root() {
     command -v apt-get >/dev/null || return 1
     echo "Installing Debian's postgresql-15" >&2
     # The package would start a server of its own, which nobody here asked for.
-    local no_cluster=/etc/postgresql-common/createcluster.d/payment-token-tests.conf
+    no_cluster=/etc/postgresql-common/createcluster.d/payment-token-tests.conf
     mkdir -p "${no_cluster%/*}"
+    trap 'rm -f "$no_cluster"' RETURN EXIT
     echo "create_main_cluster = false" >"$no_cluster"
     {
         apt-get update -qq &&
             DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15
     } >&2
-    rm -f "$no_cluster"
     [ -x "$system/postgres" ]
 }
 
@@ -36,7 +37,7 @@ unpack_without_root() {
     echo "Unpacking Debian's postgresql-15 into .cache" >&2
     local own=(-o "Dir::State::Lists=$cache/lists" -o "Dir::Cache=$cache/apt" -o Debug::NoLocking=1)
     rm -rf "$cache"
-    mkdir -p "$cache/lists/partial" "$cache/apt/archives/partial" "$cache/debs"
+    mkdir -p "$cache/lists/partial" "$cache/apt/archives/partial" "$cache/debs" "$cache/unpacked"
     apt-get "${own[@]}" update -qq >&2 || return 1
     # What an installation would add to this machine is what is missing on it.
     local packages
@@ -46,8 +47,10 @@ unpack_without_root() {
     (cd "$cache/debs" && apt-get "${own[@]}" download -qq ${packages:-postgresql-15} >&2) || return 1
     local package
     for package in "$cache"/debs/*.deb; do
-        dpkg --extract "$package" "$cache/tree"
+        dpkg --extract "$package" "$cache/unpacked" || return 1
     done
+    # It gets its name once it is whole: an interrupted run must not look finished.
+    mv "$cache/unpacked" "$cache/tree"
     rm -rf "$cache/lists" "$cache/apt" "$cache/debs"
     [ -x "$cache/tree$system/postgres" ]
 }
@@ -77,7 +80,8 @@ if ! find_server; then
     exit 0
 fi
 
-home="$(mktemp -d "${TMPDIR:-/tmp}/pt15.XXXXXX")"
+# Always below /tmp: as root the server runs as another user, who cannot enter a private TMPDIR.
+home="$(mktemp -d /tmp/pt15.XXXXXX)"
 as_server=()
 if [ "$(id -u)" = 0 ]; then
     # PostgreSQL refuses to run as root.

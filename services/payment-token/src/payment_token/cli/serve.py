@@ -9,6 +9,7 @@ import uvloop
 
 from payment_token.bootstrap import Listeners, Role, Service, build_listeners, serving
 from payment_token.cli.deployment import database_url, load_settings
+from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.infrastructure.database.session import embedded_server
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
@@ -61,8 +62,15 @@ async def wait_for(ended: asyncio.Event, settings: Settings) -> None:
     """Waits for the end; meanwhile starts the embedded database again if it died."""
     while not ended.is_set():
         if settings.uses_embedded_database:
-            await asyncio.to_thread(embedded_server(settings.folder).ensure_running)
+            await _revive_embedded_server(settings)
         try:
             await asyncio.wait_for(ended.wait(), timeout=1)
         except TimeoutError:
             continue
+
+
+async def _revive_embedded_server(settings: Settings) -> None:
+    try:
+        await asyncio.to_thread(embedded_server(settings.folder).ensure_running)
+    except EmbeddedServerError as error:
+        logger.error("the embedded database does not come back", extra={"reason": str(error)})

@@ -15,9 +15,11 @@ import importlib.util
 import os
 import pwd
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from payment_token.infrastructure.private_file import write_private_file
 from payment_token.settings import ConfigurationError
 
 EMBEDDED_FOLDER = "postgres"
@@ -35,6 +38,8 @@ _MAJOR_VERSION = "18"
 _DATABASE = "payment_tokens"
 _UNPRIVILEGED_USER = "nobody"
 _START_SECONDS = 60
+_SOCKET_FOLDER_PREFIX = "pt-pg-"
+_SOCKET_NAME = ".s.PGSQL.5432"
 _SERVER_OPTIONS = {
     "listen_addresses": "",  # the socket in a private folder is the only way in
     "max_connections": "200",
@@ -83,24 +88,30 @@ class EmbeddedServer:
             os.kill(pid, 0)
         except (OSError, ValueError):
             return None
+        # The number may be another process's by now, and a process that nobody has buried yet has no command line.
+        command_line = Path(f"/proc/{pid}/cmdline")
+        if command_line.exists() and os.fsencode(self._data) not in command_line.read_bytes():
+            return None
         return pid
 
     def start_or_attach(self) -> None:
         """Raises EmbeddedServerError when it cannot be started."""
         _make_private_folder(self._home)
         with self._start_lock():
-            lock = _open_lock(self._home / "users.lock")
+            self._users_lock = _open_lock(self._home / "users.lock")
+            fcntl.flock(self._users_lock, fcntl.LOCK_SH)
             try:
-                fcntl.flock(lock, fcntl.LOCK_SH)
                 self._make_running()
             except BaseException:
-                lock.close()
+                self._leave()
                 raise
-            self._users_lock = lock
 
     def ensure_running(self) -> None:
-        """Starts the server again if it died; the URL stays the same. Cheap while it is alive."""
-        if self.postmaster_pid is None:
+        """Starts the server again if it died; the URL stays the same. Cheap while it is alive.
+
+        Does nothing for a process that does not use the server. Raises EmbeddedServerError.
+        """
+        if self._users_lock is not None and not self._listens():
             with self._start_lock():
                 self._make_running()
 
@@ -109,19 +120,25 @@ class EmbeddedServer:
         if self._users_lock is None:
             return
         with self._start_lock():
-            try:
-                fcntl.flock(self._users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
-                self._stop()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._users_lock is None:
+            return
+        try:
+            fcntl.flock(self._users_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            self._stop()
+        finally:
             self._users_lock.close()
-        self._users_lock = self._socket_folder = None
+            self._users_lock = self._socket_folder = None
 
     def _make_running(self) -> None:
         self._initialise_once()
         self._socket_folder = self._choose_socket_folder()
-        if not self._answers():
+        if not self._listens():
             self._start()
         self._create_database()
 
@@ -154,44 +171,50 @@ class EmbeddedServer:
         """A private folder with a short path: a socket's path has at most 107 bytes.
 
         The one of the last run is used again while it is there and still ours, so that a server that died comes back
-        under the same URL.
+        under the same URL. As root it stays root's: the capability that the server has lets it in, and no other
+        process of its unprivileged user may connect.
         """
         note = self._home / "socket-folder"
         if note.is_file():
             known = Path(note.read_text())
-            if _is_private_folder(known, _server_user()):
+            if (
+                known.is_absolute()
+                and known.name.startswith(_SOCKET_FOLDER_PREFIX)
+                and _is_ours_alone(known)
+            ):
                 return known
-        folder = Path(tempfile.mkdtemp(prefix="pt-pg-"))
-        _give_to(folder, _server_user())
-        note.write_text(str(folder))
+        folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX))
+        write_private_file(note, str(folder), replace=True)
         return folder
 
-    def _answers(self) -> bool:
-        if self.postmaster_pid is None:
+    def _listens(self) -> bool:
+        """A postmaster accepts on the socket, even while it recovers. A process id alone may be somebody else's by now."""
+        if self._socket_folder is None:
             return False
-        try:
-            psycopg.connect(self._maintenance_url(), connect_timeout=5).close()
-        except psycopg.OperationalError:
-            return False
+        with socket.socket(socket.AF_UNIX) as attempt:
+            try:
+                attempt.connect(str(self._socket_folder / _SOCKET_NAME))
+            except OSError:
+                return False
         return True
 
     def _start(self) -> None:
+        if self.postmaster_pid is not None:
+            # It runs, but under a socket folder that somebody has swept away.
+            self._run("pg_ctl", "-D", str(self._data), "-w", "-m", "fast", "stop")
         options = _SERVER_OPTIONS | {"unix_socket_directories": str(self._socket_folder)}
         words = [f"-c {name}='{value}'" for name, value in options.items()]
         _make_log_file(self._log)
-        self._run(
-            "pg_ctl",
-            "-D",
-            str(self._data),
-            "-w",
-            "-t",
-            str(_START_SECONDS),
-            "-l",
-            str(self._log),
-            "-o",
-            " ".join(words),
-            "start",
-        )
+        arguments = ("-D", str(self._data), "-w", "-t", str(_START_SECONDS), "-l", str(self._log))
+        for patience in (0.5, 1.0, 2.0, 4.0):
+            try:
+                self._run("pg_ctl", *arguments, "-o", " ".join(words), "start")
+            except EmbeddedServerError:
+                # The processes of a postmaster that was killed hold its memory until they notice.
+                time.sleep(patience)
+            else:
+                return
+        self._run("pg_ctl", *arguments, "-o", " ".join(words), "start")
 
     def _stop(self) -> None:
         if self.postmaster_pid is not None:
@@ -201,13 +224,24 @@ class EmbeddedServer:
             (self._home / "socket-folder").unlink(missing_ok=True)
 
     def _create_database(self) -> None:
-        with psycopg.connect(self._maintenance_url(), autocommit=True) as connection:
+        with self._maintenance_connection() as connection:
             known = connection.execute("SELECT FROM pg_database WHERE datname = %s", (_DATABASE,))
             if known.rowcount == 0:
                 connection.execute(f"CREATE DATABASE {_DATABASE}")
 
-    def _maintenance_url(self) -> str:
-        return self.url.replace(f"/{_DATABASE}?", "/postgres?")
+    def _maintenance_connection(self) -> psycopg.Connection:
+        url = self.url.replace(f"/{_DATABASE}?", "/postgres?")
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                return psycopg.connect(url, autocommit=True, connect_timeout=10)
+            except psycopg.OperationalError:
+                # It may still be recovering from a crash.
+                if time.monotonic() > deadline:
+                    raise EmbeddedServerError(
+                        f"The embedded PostgreSQL does not answer; see {self._log}."
+                    ) from None
+                time.sleep(0.1)
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [*_as_server_user(), str(self._binaries / program), *arguments]
@@ -279,7 +313,8 @@ def _as_server_user() -> list[str]:
 
 def _make_private_folder(folder: Path, owner: pwd.struct_passwd | None = None) -> None:
     if not folder.exists():
-        folder.mkdir(mode=0o700, parents=True)
+        _make_private_folder(folder.parent)
+        folder.mkdir(mode=0o700)
         _give_to(folder, owner)
 
 
@@ -288,15 +323,14 @@ def _give_to(path: Path, owner: pwd.struct_passwd | None) -> None:
         os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def _is_private_folder(folder: Path, owner: pwd.struct_passwd | None) -> bool:
+def _is_ours_alone(folder: Path) -> bool:
     try:
         status = folder.lstat()
     except OSError:
         return False
-    wanted = os.geteuid() if owner is None else owner.pw_uid
     return (
         stat.S_ISDIR(status.st_mode)
-        and status.st_uid == wanted
+        and status.st_uid == os.geteuid()
         and stat.S_IMODE(status.st_mode) == stat.S_IRWXU
     )
 
