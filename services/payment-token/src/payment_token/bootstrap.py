@@ -99,6 +99,7 @@ class Service:
             for work, seconds in (
                 (service.clock.synchronise, SYNC_INTERVAL_SECONDS),
                 (service.epoch_keys.refresh, REFRESH_SECONDS),
+                (service.forget_expired_keys, FORGET_INTERVAL_SECONDS),
             ):
                 await stack.enter_async_context(repeated(work, seconds))
             yield service
@@ -159,6 +160,11 @@ class Service:
             except PaymentTokenError as error:
                 failing[name] = error.code
         return failing
+
+    async def forget_expired_keys(self) -> None:
+        self._device_keys.forget_expired()
+        self.service_keys.forget_expired()
+        self.index_keys.forget_expired()
 
     async def _check_clock(self) -> None:
         self.clock.now()
@@ -272,6 +278,7 @@ async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> Async
 
 
 _START_SECONDS = 10.0
+FORGET_INTERVAL_SECONDS = 30.0
 
 
 def _kek_uri(settings: Settings) -> str:

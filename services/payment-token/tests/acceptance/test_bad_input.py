@@ -55,6 +55,7 @@ SYNTAX = [
     raw("duplicate names by escape", b'{"metadata": {"a": "1", "\\u0061": "2"}}'),
     raw("NaN", b'{"ttl_seconds": NaN}'),
     raw("Infinity", b'{"ttl_seconds": -Infinity}'),
+    raw("a number beyond all bounds", b'{"ttl_seconds": 1e999}'),
     raw("NUL", b'{"device_id": "a\\u0000b"}'),
     raw("NUL in a name", b'{"a\\u0000b": 1}'),
     raw("raw control character", b'{"device_id": "a\x01b"}'),

@@ -101,7 +101,6 @@ def test_in_production_the_request_may_only_agree_with_the_defaults(name):
     settled({name: getattr(DEFAULTS, name)}, production=True)
 
 
-@pytest.mark.xfail(strict=True, reason="an IV that no profile fixes is taken from the request")
 def test_in_production_the_request_does_not_choose_the_iv():
     """Under CBC whoever chooses the IV chooses bits of the first block."""
     assert refused_field({"iv": IV}, production=True) == "encrypted_payload.iv"

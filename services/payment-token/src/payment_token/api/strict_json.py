@@ -5,6 +5,7 @@ late), NaN and Infinity (not JSON), and nesting that exhausts a parser's stack.
 """
 
 import json
+import math
 from typing import Any, NoReturn
 
 from payment_token.domain.errors import MalformedRequestError
@@ -20,6 +21,7 @@ def parse_json(body: bytes) -> Any:
             body.decode("utf-8"),
             object_pairs_hook=_object_without_duplicates,
             parse_constant=_refuse_constant,
+            parse_float=_finite_float,
         )
     except _RefusedError as refused:
         problem = str(refused)
@@ -46,6 +48,13 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(_: str) -> NoReturn:
     raise _RefusedError("The body holds NaN or Infinity, which are not JSON.")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise _RefusedError("A number of the body is beyond all bounds.")
+    return number
 
 
 def _check(document: Any) -> None:

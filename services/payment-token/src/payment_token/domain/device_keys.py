@@ -40,6 +40,12 @@ class DeviceKeys:
             self._remember(name, path)
         return path.transaction_key(ksn)
 
+    def forget_expired(self) -> None:
+        """Drops what is past its age, also of terminals that never come back; called every now and then."""
+        now = self._monotonic()
+        for name in [name for name, (_, until) in self._paths.items() if now >= until]:
+            del self._paths[name]
+
     def _remembered(self, name: tuple[str, bytes]) -> DerivationPath | None:
         path, until = self._paths.get(name, (None, 0.0))
         if path is not None and self._monotonic() < until:

@@ -60,6 +60,9 @@ def settle_encryption(
     API key must not choose how a payload is decrypted. Raises InvalidFieldError.
     """
     fixed = profile.over(defaults) if profile_required else profile
+    if profile_required and fixed.iv is None and any(payload.iv or b""):
+        # Under CBC whoever chooses the IV chooses bits of the first block.
+        raise InvalidFieldError("encrypted_payload.iv", "differs from the device's profile")
     settled = {
         name: _agree(f"encrypted_payload.{name}", getattr(payload, name), getattr(fixed, name))
         for name in ("scheme", "key_variant", "cipher", "mode", "iv")

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from payment_token.domain.sensitive import SecretKey
 
+NAME_LIMIT = 64
+
 
 @dataclass(frozen=True, slots=True)
 class NamedKey:
@@ -11,3 +13,7 @@ class NamedKey:
 
     name: str
     key: SecretKey
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.name) <= NAME_LIMIT or not self.name.isascii():
+            raise ValueError(f"the name of a key is 1 to {NAME_LIMIT} ASCII characters")

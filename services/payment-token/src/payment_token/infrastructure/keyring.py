@@ -62,6 +62,11 @@ class Keyring:
             return None
         return await self._unwrapped(wrapped)
 
+    def forget_expired(self) -> None:
+        """Drops clear keys that are past their age; called every now and then."""
+        now = time.monotonic()
+        self._held = {name: held for name, held in self._held.items() if now < held.until}
+
     def forget_active(self) -> None:
         self._active = None
 

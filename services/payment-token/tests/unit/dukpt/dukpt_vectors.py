@@ -1,16 +1,14 @@
 """The sections of the vector file, and the keys that each entry names."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from payment_token.domain.device_payload import Scheme
 from payment_token.domain.dukpt import KSN, aes, initial_key, tdes
 from payment_token.domain.dukpt.aes import KeyType, KeyUsage
 from payment_token.domain.sensitive import SecretKey
+from tests.support.vectors import dukpt_vectors
 
-FOLDER = Path(__file__).parents[2] / "vectors"
-DOCUMENT = json.loads((FOLDER / "dukpt.json").read_text("utf-8"))
+DOCUMENT = dukpt_vectors()
 
 USAGES = {
     "kek": KeyUsage.KEY_ENCRYPTION,

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from tests.unit.dukpt.dukpt_vectors import DOCUMENT, FOLDER, name_of
+from tests.support.vectors import VECTORS as FOLDER
+from tests.unit.dukpt.dukpt_vectors import DOCUMENT, name_of
 
 SECTIONS = [name for name, value in DOCUMENT.items() if isinstance(value, list)]
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from payment_token.domain.errors import RecordIntegrityFailureError
+from payment_token.domain.keys import NAME_LIMIT
 from payment_token.domain.sealing.associated_data import Purpose
 
 FORMAT_VERSION = 1
@@ -30,7 +31,6 @@ TAG_BYTES = 16
 _PURPOSE_BYTES = {Purpose.PAN: 1, Purpose.SAD: 2}
 _PURPOSES = {value: purpose for purpose, value in _PURPOSE_BYTES.items()}
 _KEY_NAME_OFFSET = 3
-_KEY_NAME_LIMIT = 64
 _FIXED_BYTES = SALT_BYTES + NONCE_BYTES + WRAPPED_DEK_BYTES + NONCE_BYTES + TAG_BYTES
 
 
@@ -66,7 +66,7 @@ class SealedRecord:
         name_end = _KEY_NAME_OFFSET + raw[2]
         name = raw[_KEY_NAME_OFFSET:name_end]
         if (
-            not 1 <= raw[2] <= _KEY_NAME_LIMIT
+            not 1 <= raw[2] <= NAME_LIMIT
             or not name.isascii()
             or len(raw) < name_end + _FIXED_BYTES
         ):

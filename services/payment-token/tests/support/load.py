@@ -1,0 +1,101 @@
+"""A load of creates that keeps a record of what was promised, for tests that break things in its middle."""
+
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import httpx
+
+from payment_token.cli.published_cards import PUBLISHED_CARDS
+from payment_token.domain.device_payload import PartFormat
+from tests.support.deployment import MERCHANT, Deployment
+
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class Operation:
+    """``acknowledged`` holds every token that was answered under this key."""
+
+    key: str
+    body: dict[str, Any]
+    pan: str
+    acknowledged: set[str] = field(default_factory=set)
+
+    @property
+    def unknown(self) -> bool:
+        return not self.acknowledged
+
+
+class Load:
+    """Clients that create tokens until told to stop. ``url`` may change while they run."""
+
+    def __init__(self, deployment: Deployment, url: str, clients: int = 6) -> None:
+        self.operations: list[Operation] = []
+        self.statuses: set[int] = set()
+        self.url = url
+        self._deployment = deployment
+        self._headers = {"Authorization": f"Bearer {deployment.api_key}"}
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._client) for _ in range(clients)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def acknowledged(self) -> int:
+        return sum(not operation.unknown for operation in self.operations)
+
+    def wait_for_progress(self, more: int = 15) -> None:
+        """Waits until so many more tokens are acknowledged."""
+        goal = self.acknowledged() + more
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.acknowledged() < goal:
+            assert time.monotonic() < deadline, "the service does not come back"
+            time.sleep(0.02)
+
+    def settle(self) -> None:
+        """Retries every operation whose outcome is unknown, with the identical body."""
+        unknown = [operation for operation in self.operations if operation.unknown]
+        with httpx.Client(headers=self._headers, timeout=10) as client:
+            for operation in unknown:
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                while operation.unknown:
+                    assert time.monotonic() < deadline, "the service does not come back"
+                    self._attempt(client, operation)
+
+    def _client(self) -> None:
+        terminal = self._deployment.terminal()
+        with httpx.Client(headers=self._headers, timeout=10) as client:
+            number = 0
+            while not self._ended.is_set():
+                number += 1
+                card = PUBLISHED_CARDS[number % len(PUBLISHED_CARDS)]
+                body = terminal.create_body(MERCHANT, card, PartFormat.TRACK2)
+                operation = Operation(uuid.uuid4().hex, body, card.pan)
+                self.operations.append(operation)
+                self._attempt(client, operation)
+
+    def _attempt(self, client: httpx.Client, operation: Operation) -> None:
+        try:
+            answer = client.post(
+                f"{self.url}/v1/payment-tokens",
+                json=operation.body,
+                headers={"Idempotency-Key": operation.key},
+            )
+        except httpx.TransportError:
+            time.sleep(0.05)
+            return
+        self.statuses.add(answer.status_code)
+        if answer.is_success:
+            operation.acknowledged.add(answer.json()["payment_token"])
+        else:
+            time.sleep(0.05)
