@@ -665,6 +665,8 @@ DECRYPT = {
     "long purpose": ({"purpose": "p" * 65}, 422, "invalid_field"),
     "something else": ({"amount": 1}, 422, "invalid_field"),
     "a token that is none": ({"payment_token": PAN}, 404, "token_not_found"),
+    "a card number as purpose": ({"purpose": PAN}, 422, "cleartext_card_data"),
+    "a card number as merchant": ({"merchant_id": PAN}, 422, "cleartext_card_data"),
     "an unknown token": ({"payment_token": "pt_" + "b" * 36}, 404, "token_not_found"),
     "another merchant": ({"merchant_id": "m_other"}, 403, "forbidden"),
 }

@@ -1,7 +1,10 @@
 """TLS contexts of the listeners: 1.3, and 1.2 only with forward secrecy and AEAD suites (PCI DSS 4.2.1)."""
 
+import logging
 import ssl
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _TLS12_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -29,7 +32,34 @@ def mutual_context(
     if client_crl is not None:
         context.load_verify_locations(cafile=client_crl)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    # A resumed session is not verified again: a certificate revoked meanwhile would still get in.
+    # A resumed session is not verified again: a certificate revoked meanwhile would still get in. Without tickets
+    # TLS 1.3 resumes nothing; the session ids of TLS 1.2 are refused by ``_Handshake``.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
+    context.sslobject_class = _Handshake
     return context
+
+
+class _Handshake(ssl.SSLObject):
+    """A handshake that tells the peer, and the log, why it failed.
+
+    asyncio drops a connection whose handshake failed before the alert has left. It does send what is pending when the
+    handshake asks to read more, so a failure asks for that once; the peer reads the alert and hangs up.
+    """
+
+    _failure: ssl.SSLError | None = None
+
+    def do_handshake(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            super().do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            self._failure = error
+        if self._failure is not None:
+            logger.warning("handshake refused", extra={"reason": self._failure.reason})
+            raise ssl.SSLWantReadError
+        if self.session_reused:
+            raise ssl.SSLError("a session is not resumed")

@@ -5,6 +5,8 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 
 from payment_token.api.rest.token_models import StrictModel
+from payment_token.domain.cleartext_guard import find_card_number
+from payment_token.domain.errors import CleartextCardDataError
 from payment_token.domain.identifiers import MERCHANT_ID, PURPOSE, MerchantId
 from payment_token.domain.release import Released, ReleaseRequest
 from payment_token.domain.sensitive import SensitiveText
@@ -47,6 +49,10 @@ class DecryptBody(StrictModel):
         return fields
 
     def to_domain(self) -> ReleaseRequest:
+        """Raises CleartextCardDataError when a text that the audit would record looks like a card number."""
+        for name in ("merchant_id", "purpose"):
+            if find_card_number(getattr(self, name)):
+                raise CleartextCardDataError(name)
         return ReleaseRequest(
             payment_token=self.payment_token,
             merchant_id=MerchantId(self.merchant_id),

@@ -129,6 +129,7 @@ class CreateTokenBody(StrictModel):
     def to_domain(self, idempotency_key: str) -> TokeniseRequest:
         """Raises CleartextCardDataError when a free text holds what looks like a card number."""
         self._refuse_cleartext("Idempotency-Key", idempotency_key)
+        self._refuse_cleartext("merchant_id", self.merchant_id)
         self._refuse_cleartext("device_id", self.device_id)
         for key, value in self.metadata.items():
             self._refuse_cleartext("metadata", key)

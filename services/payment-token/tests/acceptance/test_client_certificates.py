@@ -1,0 +1,239 @@
+"""Who gets through the handshake, and as whom."""
+
+import ipaddress
+import signal
+import socket
+import ssl
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import psycopg
+import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from payment_token.infrastructure.database.session import deployment_url
+from tests.support.certificates import DAY, Authority, dns, uri
+from tests.support.deployment import MERCHANT, Deployment, RunningService
+
+POLICY = """
+[[worker]]
+identity = "{identity}"
+merchants = ["m_demo"]
+purposes = ["authorization"]
+fields = ["pan", "expiry"]
+"""
+
+
+@dataclass
+class Internal:
+    """A service whose certificates are this test's."""
+
+    deployment: Deployment
+    service: RunningService
+    folder: Path
+    token: str
+
+    def context(self, certificate: str | None) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self.folder / "ca.pem")
+        if certificate is not None:
+            context.load_cert_chain(
+                self.folder / f"{certificate}.pem", self.folder / f"{certificate}-key.pem"
+            )
+        return context
+
+    def release(self, certificate: str | None, **headers: str) -> httpx.Response:
+        body = {"payment_token": self.token, "merchant_id": MERCHANT, "purpose": "authorization"}
+        url = self.service.urls["internal"] + "/internal/v1/decrypt"
+        return httpx.post(
+            url, json=body, headers=headers, verify=self.context(certificate), timeout=10
+        )
+
+
+@pytest.fixture(scope="module")
+def internal(
+    deployment: Deployment, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Internal]:
+    folder = tmp_path_factory.mktemp("certificates")
+    authority, other = Authority(folder), Authority(folder, "other")
+    local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue("known", [uri("spiffe://test/known")])
+    authority.issue("known-dns", [dns("worker.test")])
+    authority.issue("uri-first", [dns("stranger.test"), uri("spiffe://test/known")])
+    authority.issue("stranger", [uri("spiffe://test/stranger")])
+    authority.issue("name-only", [])
+    authority.issue("two-names", [uri("spiffe://test/known"), uri("spiffe://test/other")])
+    authority.issue("wildcard", [dns("*.test")])
+    authority.issue("expired", [uri("spiffe://test/known")], starts=-2 * DAY, ends=-DAY)
+    authority.issue("not-yet", [uri("spiffe://test/known")], starts=DAY, ends=2 * DAY)
+    authority.issue(
+        "for-servers", [uri("spiffe://test/known")], usages=[ExtendedKeyUsageOID.SERVER_AUTH]
+    )
+    other.issue("other-authority", [uri("spiffe://test/known")])
+    authority.revoke(authority.issue("revoked", [uri("spiffe://test/known")]))
+    (folder / "policy.toml").write_text(
+        POLICY.format(identity="spiffe://test/known") + POLICY.format(identity="worker.test")
+    )
+    with (
+        deployment.serving(
+            INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
+            INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
+            CLIENT_CA_FILE=str(folder / "ca.pem"),
+            CLIENT_CRL_FILE=str(folder / "crl.pem"),
+            WORKER_POLICY_FILE=str(folder / "policy.toml"),
+        ) as service,
+        service.public() as pos,
+    ):
+        token = service.create(pos, deployment.body()).json()["payment_token"]
+        yield Internal(deployment, service, folder, token)
+
+
+def talk(
+    internal: Internal, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSession:
+    """One request; under TLS 1.3 a client learns of a refusal with the first bytes that it reads."""
+    url = urlsplit(internal.service.urls["internal"])
+    with (
+        socket.create_connection((url.hostname, url.port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1", session=session) as connection,
+    ):
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        answer = b""
+        while chunk := connection.recv(4096):
+            answer += chunk
+        if session is not None and connection.session_reused:
+            raise (
+                ConnectionError("the session was resumed, and is of no use")
+                if not answer
+                else AssertionError
+            )
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert connection.session is not None
+        return connection.session
+
+
+@pytest.mark.parametrize("certificate", ["known", "known-dns", "uri-first"])
+def test_a_known_worker_is_served(internal: Internal, certificate: str) -> None:
+    assert internal.release(certificate).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("certificate", "alert"),
+    [
+        (None, "CERTIFICATE_REQUIRED"),
+        ("expired", "CERTIFICATE_EXPIRED"),
+        ("not-yet", "BAD_CERTIFICATE"),
+        ("for-servers", "CERTIFICATE"),
+        ("other-authority", "UNKNOWN_CA"),
+        ("revoked", "CERTIFICATE_REVOKED"),
+    ],
+)
+def test_who_does_not_get_through_the_handshake(
+    internal: Internal, certificate: str | None, alert: str
+) -> None:
+    with pytest.raises(ssl.SSLError) as refused:
+        talk(internal, internal.context(certificate))
+
+    assert alert in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "status", "code"),
+    [
+        ("stranger", 403, "forbidden"),
+        ("name-only", 401, "unauthenticated"),
+        ("two-names", 401, "unauthenticated"),
+        ("wildcard", 401, "unauthenticated"),
+    ],
+)
+def test_who_gets_through_and_is_refused_on_record(
+    internal: Internal, certificate: str, status: int, code: str
+) -> None:
+    request_id = uuid.uuid4().hex
+    answer = internal.release(certificate, **{"X-Request-ID": request_id})
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    with psycopg.connect(deployment_url(internal.deployment.settings)) as database:
+        rows = database.execute(
+            "SELECT outcome, code, length(certificate_sha256) FROM decrypt_audit_log WHERE request_id = %s",
+            (request_id,),
+        ).fetchall()
+    assert rows == [("refused", code, 32)]
+
+
+def test_headers_do_not_make_an_identity(internal: Internal) -> None:
+    spoofed = {
+        "X-Forwarded-Client-Cert": 'URI="spiffe://test/known"',
+        "X-SSL-Client-Verify": "SUCCESS",
+        "X-SSL-Client-S-DN": "CN=spiffe://test/known",
+        "X-Service-Auth": "spiffe://test/known",
+        "Forwarded": "for=127.0.0.1",
+    }
+    assert internal.release("stranger", **spoofed).status_code == 403
+    assert internal.release("name-only", **spoofed).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("version", "suites"),
+    [
+        (ssl.TLSVersion.TLSv1_1, "DEFAULT:@SECLEVEL=0"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA256"),
+    ],
+    ids=["TLS 1.1", "TLS 1.2 with CBC"],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_is_no_longer_spoken(internal: Internal, version: ssl.TLSVersion, suites: str) -> None:
+    url = urlsplit(internal.service.urls["internal"])
+    context = internal.context("known")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = version
+    context.set_ciphers(suites)
+
+    with (
+        socket.create_connection((url.hostname, url.port), timeout=5) as plain,
+        pytest.raises(ssl.SSLError),
+    ):
+        context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_sessions_are_not_resumed(internal: Internal, version: ssl.TLSVersion) -> None:
+    """A resumed session is not verified again, so a certificate that was revoked meanwhile would get in."""
+    context = internal.context("known")
+    context.minimum_version = context.maximum_version = version
+    session = talk(internal, context)
+
+    try:
+        talk(internal, context, session)
+    except (ConnectionError, ssl.SSLError):
+        # TLS 1.2 offers its session id again, and is sent away.
+        assert version is ssl.TLSVersion.TLSv1_2
+    talk(internal, context)
+
+
+def test_the_policy_is_read_again_on_sighup(internal: Internal) -> None:
+    policy = internal.folder / "policy.toml"
+    before = policy.read_text()
+
+    def reload(text: str, expected: int) -> None:
+        policy.write_text(text)
+        internal.service.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + 5
+        while internal.release("stranger").status_code != expected:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+    reload(before + POLICY.format(identity="spiffe://test/stranger"), 200)
+    # A file that is wrong changes nothing.
+    policy.write_text("[[worker")
+    internal.service.process.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert internal.release("stranger").status_code == 200
+    assert any("not reloaded" in line for line in internal.service.log_lines)
+    reload(before, 403)

@@ -1,0 +1,136 @@
+"""Certificates for every way in which one can be wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+DAY = timedelta(days=1)
+
+
+@dataclass
+class Authority:
+    """Writes NAME.pem and NAME-key.pem into ``folder``."""
+
+    folder: Path
+    name: str = "ca"
+
+    def __post_init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {self.name}")])
+        now = datetime.now(UTC)
+        self._certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(self._key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - DAY)
+            .not_valid_after(now + DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .add_extension(usage(signing=False), critical=True)
+            .sign(self._key, SHA256())
+        )
+        (self.folder / f"{self.name}.pem").write_bytes(self._certificate.public_bytes(Encoding.PEM))
+
+    def issue(
+        self,
+        name: str,
+        names: Sequence[x509.GeneralName],
+        *,
+        usages: Sequence[ObjectIdentifier] = (ExtendedKeyUsageOID.CLIENT_AUTH,),
+        starts: timedelta = -DAY,
+        ends: timedelta = DAY,
+    ) -> x509.Certificate:
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(
+                x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "spiffe://test/known")])
+            )
+            .issuer_name(self._certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + starts)
+            .not_valid_after(now + ends)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .add_extension(usage(signing=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        )
+        if names:
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(self._key, SHA256())
+        (self.folder / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+        (self.folder / f"{name}-key.pem").write_bytes(
+            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+        (self.folder / f"{name}-key.pem").chmod(0o600)
+        return certificate
+
+    def revoke(self, *certificates: x509.Certificate) -> None:
+        """Writes crl.pem."""
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._certificate.subject)
+            .last_update(now - DAY)
+            .next_update(now + DAY)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
+            .add_extension(x509.CRLNumber(1), critical=False)
+        )
+        for certificate in certificates:
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder()
+                .serial_number(certificate.serial_number)
+                .revocation_date(now - DAY)
+                .build()
+            )
+        (self.folder / "crl.pem").write_bytes(
+            builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
+        )
+
+
+def usage(*, signing: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=signing,
+        key_cert_sign=not signing,
+        crl_sign=not signing,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def uri(name: str) -> x509.UniformResourceIdentifier:
+    return x509.UniformResourceIdentifier(name)
+
+
+def dns(name: str) -> x509.DNSName:
+    return x509.DNSName(name)
