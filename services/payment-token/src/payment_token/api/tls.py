@@ -59,7 +59,7 @@ class _Handshake(ssl.SSLObject):
         except ssl.SSLError as error:
             self._failure = error
         if self._failure is not None:
-            logger.warning("handshake refused", extra={"reason": self._failure.reason})
+            logger.info("handshake refused", extra={"reason": self._failure.reason})
             raise ssl.SSLWantReadError
         if self.session_reused:
             raise ssl.SSLError("a session is not resumed")
