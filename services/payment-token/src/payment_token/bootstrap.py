@@ -285,6 +285,7 @@ def _kek_uri(settings: Settings) -> str:
     if settings.service_kms_key_id is None:
         raise ConfigurationError(
             "SERVICE_KMS_KEY_ID is required: it names the key that wraps the service's keys."
+            " In development, `payment-token dev init` sets everything up."
         )
     return settings.service_kms_key_id
 

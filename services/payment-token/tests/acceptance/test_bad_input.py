@@ -488,7 +488,7 @@ def test_two_authorizations(deployment: Deployment, pos: httpx.Client) -> None:
 
 
 def test_a_revoked_api_key(deployment: Deployment, service: RunningService) -> None:
-    secret = deployment.run("api-keys", "create", "--merchant", MERCHANT).stdout.strip()
+    secret = deployment.run_here("api-keys", "create", "--merchant", MERCHANT).stdout.strip()
     with service.public(headers={"Authorization": f"Bearer {secret}"}) as pos:
         assert service.create(pos, deployment.body()).status_code == 201
         deployment.run_here("api-keys", "revoke", secret.split("_")[1])
@@ -537,7 +537,7 @@ def test_another_merchants_token_looks_unknown(
     deployment: Deployment, service: RunningService, pos: httpx.Client
 ) -> None:
     token = service.create(pos, deployment.body()).json()["payment_token"]
-    secret = deployment.run(
+    secret = deployment.run_here(
         "api-keys", "create", "--merchant", "m_other", "--merchant", "m_more"
     ).stdout.strip()
     with service.public(headers={"Authorization": f"Bearer {secret}"}) as other:

@@ -108,26 +108,26 @@ def test_the_env_file_is_taken_before_and_after(fresh: Deployment) -> None:
 
 
 def test_an_api_key_is_shown_once_listed_and_revoked(fresh: Deployment) -> None:
-    made = fresh.run(
+    made = fresh.run_here(
         "api-keys", "create", "--merchant", "m_1", "--merchant", "m_2", "--name", "till 7"
     )
     secret = made.stdout.strip()
     key_id = secret.split("_")[1]
     assert re.fullmatch(r"ptk_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", secret)
 
-    listed = fresh.run("api-keys", "list").stdout
+    listed = fresh.run_here("api-keys", "list").stdout
     assert key_id in listed
     assert "m_1, m_2" in listed
     assert secret.rpartition("_")[2] not in listed
 
-    assert "Revoked" in fresh.run("api-keys", "revoke", key_id).stdout
-    assert "revoked" in fresh.run("api-keys", "list").stdout
-    assert fresh.run("api-keys", "revoke", "0" * 16, check=False).returncode == 1
+    assert "Revoked" in fresh.run_here("api-keys", "revoke", key_id).stdout
+    assert "revoked" in fresh.run_here("api-keys", "list").stdout
+    assert fresh.run_here("api-keys", "revoke", "0" * 16, check=False).returncode == 1
 
 
 def test_a_key_is_imported_from_components(fresh: Deployment) -> None:
     components = ["0123456789ABCDEFFEDCBA9876543210", "11" * 16, "11" * 16]
-    imported = fresh.run(
+    imported = fresh.run_here(
         "bdk",
         "import",
         "--id",
@@ -141,12 +141,12 @@ def test_a_key_is_imported_from_components(fresh: Deployment) -> None:
     )
     # The published key check value of the test BDK of ANSI X9.24-1.
     assert "08D7B4" in imported.stdout
-    listed = fresh.run("bdk", "list").stdout
+    listed = fresh.run_here("bdk", "list").stdout
     assert "FFFF98765432" in listed
     assert "allowed" in listed
     assert "0123456789ABCDEF" not in (fresh.folder / "keystore.json").read_text().upper()
 
-    again = fresh.run(
+    again = fresh.run_here(
         "bdk",
         "import",
         "--id",
@@ -164,14 +164,14 @@ def test_a_key_is_imported_from_components(fresh: Deployment) -> None:
 def test_the_same_key_may_have_two_names_and_a_prefix_only_one_key(fresh: Deployment) -> None:
     one = ("bdk", "import", "--algorithm", "aes-128", "--component", "22" * 16)
 
-    fresh.run(*one, "--id", "twin-a", "--ksn-prefix", "ABCD0001")
-    fresh.run(*one, "--id", "twin-b")
-    clash = fresh.run(*one, "--id", "twin-c", "--ksn-prefix", "ABCD0001", check=False)
+    fresh.run_here(*one, "--id", "twin-a", "--ksn-prefix", "ABCD0001")
+    fresh.run_here(*one, "--id", "twin-b")
+    clash = fresh.run_here(*one, "--id", "twin-c", "--ksn-prefix", "ABCD0001", check=False)
 
     assert clash.returncode == 1
     assert "KSN prefix" in clash.stderr
     # The refused key is not left behind in the keystore.
-    assert fresh.run(*one, "--id", "twin-c").returncode == 0
+    assert fresh.run_here(*one, "--id", "twin-c").returncode == 0
 
 
 def test_components_come_from_a_prompt_or_a_file_too(fresh: Deployment, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_components_come_from_a_prompt_or_a_file_too(fresh: Deployment, tmp_path
 
 @pytest.mark.parametrize("component", ["", "00" * 15, "00" * 17, "zz" * 16, "0x" + "00" * 15])
 def test_a_wrong_component_is_refused_without_showing_it(fresh: Deployment, component: str) -> None:
-    refused = fresh.run(
+    refused = fresh.run_here(
         "bdk",
         "import",
         "--id",
@@ -218,7 +218,7 @@ def test_a_wrong_component_is_refused_without_showing_it(fresh: Deployment, comp
 
 
 def test_components_on_the_command_line_are_for_development(fresh: Deployment) -> None:
-    refused = fresh.run(
+    refused = fresh.run_here(
         "bdk",
         "import",
         "--id",
@@ -247,25 +247,25 @@ def test_devices_are_registered_and_listed(fresh: Deployment) -> None:
         "default-tdes-2key",
     )
 
-    fresh.run(*register, "--key-variant", "data-request", "--mode", "cbc")
+    fresh.run_here(*register, "--key-variant", "data-request", "--mode", "cbc")
 
-    listed = fresh.run("devices", "list").stdout
+    listed = fresh.run_here("devices", "list").stdout
     assert "till-1" in listed
     assert "dukpt-tdes" in listed
-    assert "has a device till-1 already" in fresh.run(*register, check=False).stderr
-    unknown = fresh.run(*register[:-1], "nobody's", check=False)
+    assert "has a device till-1 already" in fresh.run_here(*register, check=False).stderr
+    unknown = fresh.run_here(*register[:-1], "nobody's", check=False)
     assert unknown.returncode == 1
     assert "bdk list" in unknown.stderr
 
 
 def test_the_schema_is_shown_upgraded_and_reset(fresh: Deployment) -> None:
-    assert re.search(r"database: 0\d+\s+newest:\s+0\d+", fresh.run("db", "current").stdout)
-    assert "The schema is at" in fresh.run("db", "upgrade").stdout
+    assert re.search(r"database: 0\d+\s+newest:\s+0\d+", fresh.run_here("db", "current").stdout)
+    assert "The schema is at" in fresh.run_here("db", "upgrade").stdout
 
-    unasked = fresh.run("db", "reset", check=False)
+    unasked = fresh.run_here("db", "reset", check=False)
     assert unasked.returncode == 2
     assert "--yes" in unasked.stderr
-    refused = fresh.run(
+    refused = fresh.run_here(
         "db",
         "reset",
         "--yes",
@@ -287,7 +287,7 @@ def test_help_is_there_for_every_command(fresh: Deployment) -> None:
         ["doctor"],
         ["quickstart"],
     ):
-        shown = fresh.run(*words, "--help", env_file=False).stdout
+        shown = fresh.run_here(*words, "--help").stdout
         assert "Usage:" in shown
         assert "--help" in shown
 
@@ -296,7 +296,7 @@ def test_help_is_there_for_every_command(fresh: Deployment) -> None:
 def test_a_virtual_terminal_sends(
     deployment: Deployment, service: RunningService, scheme: str
 ) -> None:
-    sent = deployment.run(
+    sent = deployment.run_here(
         "simulate", "terminal", "--scheme", scheme, "--count", "12", "--url", service.urls["public"]
     )
 
@@ -308,25 +308,25 @@ def test_a_virtual_terminal_without_a_service_says_so(deployment: Deployment) ->
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        refused = deployment.run("simulate", "terminal", "--url", url, check=False)
+        refused = deployment.run_here("simulate", "terminal", "--url", url, check=False)
 
     assert refused.returncode == 1
     assert "payment-token serve" in refused.stderr
 
 
 def test_doctor_finds_a_sound_deployment_sound(deployment: Deployment) -> None:
-    checked = deployment.run("doctor")
+    checked = deployment.run_here("doctor")
 
     assert "refused" not in checked.stdout
     assert "audit are usable" in checked.stdout
 
 
 def test_doctor_names_what_is_unsafe(deployment: Deployment) -> None:
-    checked = deployment.run("doctor", check=False, PUBLIC_ADDRESS="0.0.0.0:8000")
+    checked = deployment.run_here("doctor", check=False, PUBLIC_ADDRESS="0.0.0.0:8000")
     assert checked.returncode == 1
     assert "PUBLIC_ADDRESS" in checked.stdout
 
-    production = deployment.run(
+    production = deployment.run_here(
         "doctor", check=False, ENVIRONMENT="production", DATABASE_URL="postgresql://h/d"
     )
     assert production.returncode == 1

@@ -184,7 +184,7 @@ def test_keys_of_different_merchants_are_their_own(
     deployment: Deployment, service: RunningService
 ) -> None:
     key = uuid.uuid4().hex
-    secret = deployment.run(
+    secret = deployment.run_here(
         "api-keys", "create", "--merchant", MERCHANT, "--merchant", "m_2"
     ).stdout.strip()
     with service.public(headers={"Authorization": f"Bearer {secret}"}) as both:

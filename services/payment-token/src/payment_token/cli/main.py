@@ -54,11 +54,11 @@ def options(
     del env_file
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     try:
-        arguments, env_file = _without_env_file(sys.argv[1:])
+        rest, env_file = _without_env_file(sys.argv[1:] if arguments is None else arguments)
         use_env_file(env_file)
-        app(args=arguments)
+        app(args=rest)
     except (ConfigurationError, EmbeddedServerError, ListenError, PaymentTokenError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(
             f"Error: {error}", style="red", markup=False

@@ -20,7 +20,7 @@ class DecryptBody(StrictModel):
         json_schema_extra={
             "examples": [
                 {
-                    "payment_token": "pt_…",
+                    "payment_token": "pt_dbjthkgnpfsqmnqrpdtdfkfcgtdhhdpchcdv",
                     "merchant_id": "m_4711",
                     "purpose": "authorization",
                     "fields": ["pan", "expiry", "sad"],

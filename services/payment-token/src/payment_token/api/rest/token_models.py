@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic.config import JsonDict
 
 from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.device_payload import (
@@ -23,7 +24,29 @@ from payment_token.domain.token import Token
 from payment_token.domain.tokenise_request import TokeniseRequest
 
 PARTS_LIMIT = 8
-_EXAMPLE_CIPHERTEXT = "VBoQdqRUFEezXDWHAJ5Mx3Qb6ZCdnN2rXKa3iNeIJLqm5VHGNgHvrGlfjg1DXVjM"
+
+# ";4111111111111111=30122010000012345678?", padded with zeros, under the BDK that ANSI X9.24-3 publishes for testing
+# (FEDCBA9876543210F1F1F1F1F1F1F1F1) and the KSN below. A test decrypts it.
+EXAMPLE_KSN = "123456789012345600000001"
+EXAMPLE_CIPHERTEXT = "INTzKI5wW4U43LVx9m5DViSUffdJYGl1YnzGNkcLWRDW8B3IZyQxgHpac1oyrpfn"
+
+_EXAMPLE_TOKEN: JsonDict = {
+    "payment_token": "pt_dbjthkgnpfsqmnqrpdtdfkfcgtdhhdpchcdv",
+    "merchant_id": "m_4711",
+    "status": "active",
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "expires_at": "2026-02-01T12:00:00.000000Z",
+    "card": {
+        "brand": "visa",
+        "bin": "411111",
+        "last4": "1111",
+        "exp_month": 12,
+        "exp_year": 2030,
+        "entry_mode": "swipe",
+        "checks": {"luhn": True, "expired": False, "expiry_valid": True},
+    },
+    "metadata": {"order": "A-100"},
+}
 
 
 def _from_base64(value: object) -> object:
@@ -104,8 +127,8 @@ class CreateTokenBody(StrictModel):
                     "device_id": "IDT-0042",
                     "encrypted_payload": {
                         "scheme": "dukpt-aes",
-                        "ksn": "123456789012345600000001",
-                        "parts": [{"format": "track2", "ciphertext": _EXAMPLE_CIPHERTEXT}],
+                        "ksn": EXAMPLE_KSN,
+                        "parts": [{"format": "track2", "ciphertext": EXAMPLE_CIPHERTEXT}],
                     },
                     "ttl_seconds": 86400,
                     "metadata": {"order": "A-100"},
@@ -167,6 +190,8 @@ class CardBody(BaseModel):
 
 class TokenBody(BaseModel):
     """The masked view: all that leaves the public side."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE_TOKEN]})
 
     payment_token: str
     merchant_id: str
