@@ -13,10 +13,8 @@ behind on SIGTERM, and keeps a lock file that a second user of the machine canno
 import fcntl
 import importlib.util
 import os
-import pwd
 import shutil
 import socket
-import stat
 import subprocess
 import tempfile
 import time
@@ -29,6 +27,13 @@ from urllib.parse import quote
 
 import psycopg
 
+from payment_token.infrastructure.database.server_user import (
+    as_server_user,
+    give_to,
+    is_ours_alone,
+    make_private_folder,
+    server_user,
+)
 from payment_token.infrastructure.private_file import write_private_file
 from payment_token.settings import ConfigurationError
 
@@ -36,7 +41,6 @@ EMBEDDED_FOLDER = "postgres"
 
 _MAJOR_VERSION = "18"
 _DATABASE = "payment_tokens"
-_UNPRIVILEGED_USER = "nobody"
 _START_SECONDS = 60
 _SOCKET_FOLDER_PREFIX = "pt-pg-"
 _SOCKET_NAME = ".s.PGSQL.5432"
@@ -96,7 +100,7 @@ class EmbeddedServer:
 
     def start_or_attach(self) -> None:
         """Raises EmbeddedServerError when it cannot be started."""
-        _make_private_folder(self._home)
+        make_private_folder(self._home)
         with self._start_lock():
             self._users_lock = _open_lock(self._home / "users.lock")
             fcntl.flock(self._users_lock, fcntl.LOCK_SH)
@@ -148,7 +152,7 @@ class EmbeddedServer:
             # An interrupted initdb leaves a half-made folder: it only gets its name once it is whole.
             fresh = self._home / "data.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            _make_private_folder(fresh, owner=_server_user())
+            make_private_folder(fresh, owner=server_user())
             self._run(
                 "initdb",
                 "-D",
@@ -180,7 +184,7 @@ class EmbeddedServer:
             if (
                 known.is_absolute()
                 and known.name.startswith(_SOCKET_FOLDER_PREFIX)
-                and _is_ours_alone(known)
+                and is_ours_alone(known)
             ):
                 return known
         folder = Path(tempfile.mkdtemp(prefix=_SOCKET_FOLDER_PREFIX))
@@ -244,7 +248,7 @@ class EmbeddedServer:
                 time.sleep(0.1)
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [*_as_server_user(), str(self._binaries / program), *arguments]
+        command = [*as_server_user(), str(self._binaries / program), *arguments]
         with tempfile.TemporaryFile() as output:
             # A session of its own keeps the server out of reach of the terminal's Ctrl-C: it is stopped in order. Its
             # output goes to a file, because the server would hold a pipe open after the command ended.
@@ -283,62 +287,10 @@ def _find_binaries() -> Path:
     return Path(package.submodule_search_locations[0]) / f"pginstall{_MAJOR_VERSION}" / "bin"
 
 
-def _server_user() -> pwd.struct_passwd | None:
-    """PostgreSQL refuses to run as root: then it runs as an unprivileged user. ``None`` is: as ourselves."""
-    return pwd.getpwnam(_UNPRIVILEGED_USER) if os.geteuid() == 0 else None
-
-
-def _as_server_user() -> list[str]:
-    user = _server_user()
-    if user is None:
-        return []
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise EmbeddedServerError(
-            "As root, the embedded PostgreSQL needs setpriv (of util-linux) to run unprivileged."
-            " Install it, run as another user, or set DATABASE_URL."
-        )
-    # The data may lie below folders that only root may enter. This one capability lets the server walk through them,
-    # instead of opening them up to everybody.
-    capability = "+dac_override"
-    return [
-        setpriv,
-        f"--reuid={user.pw_uid}",
-        f"--regid={user.pw_gid}",
-        "--clear-groups",
-        f"--inh-caps={capability}",
-        f"--ambient-caps={capability}",
-    ]
-
-
-def _make_private_folder(folder: Path, owner: pwd.struct_passwd | None = None) -> None:
-    if not folder.exists():
-        _make_private_folder(folder.parent)
-        folder.mkdir(mode=0o700)
-        _give_to(folder, owner)
-
-
-def _give_to(path: Path, owner: pwd.struct_passwd | None) -> None:
-    if owner is not None:
-        os.chown(path, owner.pw_uid, owner.pw_gid)
-
-
-def _is_ours_alone(folder: Path) -> bool:
-    try:
-        status = folder.lstat()
-    except OSError:
-        return False
-    return (
-        stat.S_ISDIR(status.st_mode)
-        and status.st_uid == os.geteuid()
-        and stat.S_IMODE(status.st_mode) == stat.S_IRWXU
-    )
-
-
 def _make_log_file(path: Path) -> None:
     if not path.exists():
         path.touch(mode=0o600)
-        _give_to(path, _server_user())
+        give_to(path, server_user())
 
 
 def _open_lock(path: Path) -> IO[bytes]:
