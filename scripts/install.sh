@@ -35,7 +35,7 @@ fi
 if ! installed_already; then
     echo "Installing the service from its lock file"
     "$root/scripts/poetry" check --lock --quiet
-    "$root/scripts/poetry" install --all-extras --quiet ${groups[@]+"${groups[@]}"}
+    "$root/scripts/poetry" install --all-extras ${groups[@]+"${groups[@]}"}
     rm -f "$marker-main" "$marker-dev"
     echo "$wanted" >"$marker-$kind"
 fi

@@ -31,9 +31,9 @@ BRANDS = {"4": "visa", "5": "mastercard", "3": "amex"}
 @pytest.fixture(scope="module")
 def keys_are_imported(deployment: Deployment, service: RunningService) -> None:
     """A BDK id for each vector: several share a key and a KSN, and an initial key belongs to one device."""
-    for entry in dukpt_vectors()["card_data"] + [
-        {"id": "magtek-read", "bdk": "0123456789ABCDEFFEDCBA9876543210"}
-    ]:
+    reads = [{"id": "magtek-read", "bdk": "0123456789ABCDEFFEDCBA9876543210"}]
+    reads += [{"id": name, "bdk": frame("magtek-kb-string-08")["bdk"]} for name in FRAME_READS]
+    for entry in dukpt_vectors()["card_data"] + reads:
         algorithm = {32: "aes-128", 48: "aes-192", 64: "aes-256"}[len(entry["bdk"])]
         if entry.get("scheme", "tdes-dukpt") == "tdes-dukpt":
             algorithm = "tdes-2key"
@@ -53,6 +53,60 @@ def keys_are_imported(deployment: Deployment, service: RunningService) -> None:
                 entry["id"],
             )
         )
+
+
+def frame(frame_id: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(
+        entry for entry in dukpt_vectors()["frames"] if entry["id"] == frame_id
+    )
+    return found
+
+
+def magtek_fields() -> list[tuple[str, str]]:
+    """Clear masked tracks | status | track 1 | track 2 | track 3 | ..."""
+    fields = frame("magtek-kb-string-08")["frame_ascii"].split("|")
+    return list(zip(("track1", "track2", "track3"), fields[2:5], strict=True))
+
+
+def id_tech_enhanced_fields() -> list[tuple[str, str]]:
+    """Ten bytes of head with the lengths of the tracks, tracks 1 and 2 masked, then all three in whole blocks."""
+    raw = bytes.fromhex(frame("idtech-enhanced-03")["frame_hex"])
+    lengths = raw[5:8]
+    start = 10 + lengths[0] + lengths[1]
+    parts = []
+    for name, length in zip(("track1", "track2", "track3"), lengths, strict=True):
+        end = start + length + -length % 8
+        parts.append((name, raw[start:end].hex()))
+        start = end
+    return parts
+
+
+def id_tech_emv_field(tag: str) -> list[tuple[str, str]]:
+    return [("emv-tlv", frame("idtech-emv-tlv-tdes")["expect"]["encrypted"][tag])]
+
+
+# Of each reader's frame, what a terminal would send as parts: frame, key variant, parts, expiry.
+FRAME_READS: dict[str, tuple[str, str, list[tuple[str, str]], tuple[int | None, int | None]]] = {
+    "magtek-string": ("magtek-kb-string-08", "pin", magtek_fields(), (2008, 4)),
+    "idtech-enhanced": (
+        "idtech-enhanced-03",
+        "data-request",
+        id_tech_enhanced_fields(),
+        (2008, 9),
+    ),
+    "idtech-emv-57": (
+        "idtech-emv-tlv-tdes",
+        "data-request",
+        id_tech_emv_field("57"),
+        (2020, 12),
+    ),
+    "idtech-emv-5A": (
+        "idtech-emv-tlv-tdes",
+        "data-request",
+        id_tech_emv_field("5A"),
+        (None, None),
+    ),
+}
 
 
 def body_of(device_id: str, entry: dict[str, Any], parts: list[tuple[str, str]]) -> dict[str, Any]:
@@ -153,6 +207,44 @@ def test_the_tracks_of_one_swipe_are_merged(
     assert data["sad"]["track2"] == tracks["magtek-t2"]["plaintext_ascii"]
     assert data["sad"]["service_code"] == "321"
     assert "5163499080020445" not in str(data)
+
+
+@pytest.mark.usefixtures("keys_are_imported")
+@pytest.mark.parametrize("name", FRAME_READS)
+def test_the_encrypted_fields_of_a_readers_frame(
+    service: RunningService, pos: httpx.Client, worker: httpx.Client, name: str
+) -> None:
+    frame_id, variant, parts, expiry = FRAME_READS[name]
+    expected = frame(frame_id)["expect"]
+    body = {
+        "merchant_id": MERCHANT,
+        "device_id": name,
+        "encrypted_payload": {
+            "ksn": expected["ksn"],
+            "key_variant": variant,
+            "parts": [
+                {"format": format_, "ciphertext": base64.b64encode(bytes.fromhex(text)).decode()}
+                for format_, text in parts
+            ],
+        },
+    }
+
+    created = create(pos, body)
+
+    assert created.status_code == 201, created.text
+    data = service.release(worker, created.json()["payment_token"], fields=EVERYTHING).json()[
+        "payment_data"
+    ]
+    assert data["pan"] == expected["pan"]
+    assert (data["exp_year"], data["exp_month"]) == expiry
+    assert data["cardholder_name"] == expected.get("name")
+    sad = data["sad"]
+    if "track1" in expected:
+        assert (sad["track1"], sad["track2"]) == (expected["track1"], expected["track2"])
+        assert sad["service_code"] == expected["service_code"]
+        assert expected["track3"] not in str(data)
+    else:
+        assert expected["decrypted_tlv"][name[-2:]] in sad["emv"]
 
 
 @pytest.fixture(scope="module")
