@@ -9,18 +9,16 @@ Long work on large tables goes in batches; an index is made with postgresql_conc
 
 import sqlalchemy as sa
 from alembic import op
-${imports if imports else ""}
-revision = ${repr(up_revision)}
-down_revision = ${repr(down_revision)}
+${imports or ""}
+revision = "${up_revision}"
+down_revision = ${'"%s"' % down_revision if down_revision else None}
 branch_labels = ${repr(branch_labels)}
 depends_on = ${repr(depends_on)}
 
 
 def upgrade() -> None:
     """Change the schema, and describe the same change in infrastructure/database/tables.py."""
-    ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
     """Undo it, step by step in reverse."""
-    ${downgrades if downgrades else "pass"}

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from payment_token.infrastructure.database.session import deployment_url
-from tests.support.certificates import DAY, Authority, dns, uri
+from tests.support.certificates import DAY, Authority, dns, self_signed, uri
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 
 POLICY = """
@@ -75,6 +75,7 @@ def internal(
     authority.issue(
         "for-servers", [uri("spiffe://test/known")], usages=[ExtendedKeyUsageOID.SERVER_AUTH]
     )
+    self_signed(folder, "self-signed", [uri("spiffe://test/known")])
     other.issue("other-authority", [uri("spiffe://test/known")])
     authority.revoke(authority.issue("revoked", [uri("spiffe://test/known")]))
     (folder / "policy.toml").write_text(
@@ -131,6 +132,7 @@ def test_a_known_worker_is_served(internal: Internal, certificate: str) -> None:
         ("not-yet", "BAD_CERTIFICATE"),
         ("for-servers", "CERTIFICATE"),
         ("other-authority", "UNKNOWN_CA"),
+        ("self-signed", "UNKNOWN_CA"),
         ("revoked", "CERTIFICATE_REVOKED"),
     ],
 )
@@ -141,6 +143,46 @@ def test_who_does_not_get_through_the_handshake(
         talk(internal, internal.context(certificate))
 
     assert alert in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "certificate", [None, "expired", "for-servers", "self-signed", "revoked"]
+)
+def test_tls_1_2_lets_nobody_else_through(internal: Internal, certificate: str | None) -> None:
+    context = internal.context(certificate)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+
+    with pytest.raises(ssl.SSLError):
+        talk(internal, context)
+
+    assert internal.release("known").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"purpose": "refund"}, {"fields": ["pan", "sad"]}, {"merchant_id": "m_other"}],
+    ids=["purpose", "fields", "merchant"],
+)
+def test_what_the_policy_does_not_grant_is_refused_on_record(
+    internal: Internal, change: dict[str, object]
+) -> None:
+    request_id = uuid.uuid4().hex
+    body = {"payment_token": internal.token, "merchant_id": MERCHANT, "purpose": "authorization"}
+
+    answer = httpx.post(
+        internal.service.urls["internal"] + "/internal/v1/decrypt",
+        json=body | change,
+        headers={"X-Request-ID": request_id},
+        verify=internal.context("known"),
+    )
+
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    with psycopg.connect(deployment_url(internal.deployment.settings)) as database:
+        rows = database.execute(
+            "SELECT outcome, code, worker_identity FROM decrypt_audit_log WHERE request_id = %s",
+            (request_id,),
+        ).fetchall()
+    assert rows == [("refused", "forbidden", "spiffe://test/known")]
 
 
 @pytest.mark.parametrize(
@@ -208,6 +250,7 @@ def test_sessions_are_not_resumed(internal: Internal, version: ssl.TLSVersion) -
     context = internal.context("known")
     context.minimum_version = context.maximum_version = version
     session = talk(internal, context)
+    assert not session.has_ticket
 
     try:
         talk(internal, context, session)

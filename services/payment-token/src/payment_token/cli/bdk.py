@@ -20,7 +20,7 @@ from payment_token.settings import ConfigurationError, Settings
 
 app = typer.Typer(help="Base derivation keys.", no_args_is_help=True)
 
-_PREFIX = re.compile(r"[0-9A-F]{4,24}")
+_PREFIX = re.compile(r"[0-9A-F]{1,24}")
 
 
 @app.command("import")
@@ -134,6 +134,6 @@ def _checked_id(bdk_id: str) -> str:
 def _checked_prefix(prefix: str | None) -> str | None:
     if prefix is not None and not _PREFIX.fullmatch(prefix.upper()):
         raise ConfigurationError(
-            "--ksn-prefix: 4 to 24 hexadecimal digits; TDES KSNs are 20 digits, AES ones 24."
+            "--ksn-prefix: 1 to 24 hexadecimal digits; TDES KSNs are 20 digits, AES ones 24."
         )
     return None if prefix is None else prefix.upper()

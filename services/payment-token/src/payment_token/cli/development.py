@@ -86,9 +86,7 @@ def init_deployment(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True)
     # A migration may have started the embedded database here already; that is no deployment yet.
     if not folder.is_dir() or any(path.name != EMBEDDED_FOLDER for path in folder.iterdir()):
-        raise ConfigurationError(
-            f"{folder} is not an empty folder. Delete it, or choose another with --dir."
-        )
+        raise ConfigurationError(f"{folder} is not an empty folder. Choose another with --dir.")
     with _removed_on_failure(folder):
         keystore = LocalKeystore.create(
             folder / "keystore.json", folder / "keystore.key", Environment.DEVELOPMENT

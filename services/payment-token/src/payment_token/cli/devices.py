@@ -31,6 +31,9 @@ def register(
         metavar="HEX",
         help="A KSN of the device: binds its initial key now, not at its first payload.",
     ),
+    scheme: Scheme | None = typer.Option(
+        None, "--scheme", help="Default: the one that the key serves."
+    ),
     key_variant: KeyVariant | None = typer.Option(None, "--key-variant"),
     cipher: Cipher | None = typer.Option(None, "--cipher"),
     mode: Mode | None = typer.Option(None, "--mode"),
@@ -52,14 +55,16 @@ def register(
             raise ConfigurationError(
                 f"There is no key of the id {bdk}. `payment-token bdk list` shows them."
             )
-        scheme = named[0].algorithm.scheme
+        served = named[0].algorithm.scheme
+        if scheme not in (None, served):
+            raise ConfigurationError(f"--scheme: {bdk} serves {served}.")
         device = Device(
             merchant_id=MerchantId(merchant),
             device_id=DeviceId(device_id),
             bdk_id=bdk,
             state=DeviceState.REGISTERED,
-            profile=DeviceProfile(scheme, key_variant, cipher, mode, _vector(iv)),
-            initial_key_ids=frozenset(_initial_key_id(text, scheme) for text in ksn),
+            profile=DeviceProfile(served, key_variant, cipher, mode, _vector(iv)),
+            initial_key_ids=frozenset(_initial_key_id(text, served) for text in ksn),
         )
         await directory.register_device(device)
 

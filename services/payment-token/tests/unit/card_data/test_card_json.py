@@ -62,6 +62,7 @@ TEXT = typed().decode()
 
 REFUSED = {
     "no bytes": (b"", "json-syntax"),
+    "service code of two digits": (typed(service_code="20"), "service-code"),
     "only padding": (bytes(32), "json-syntax"),
     "cut": (typed()[:-1], "json-syntax"),
     "two objects": (typed() * 2, "json-syntax"),
@@ -128,3 +129,7 @@ REFUSED = {
 @pytest.mark.parametrize(("data", "stage"), REFUSED.values(), ids=REFUSED)
 def test_is_refused(data, stage):
     assert refusal(read_card_json, data) == stage
+
+
+def test_a_service_code_may_be_there():
+    assert shown(read_card_json(typed(service_code="201")).service_code) == "201"

@@ -29,7 +29,7 @@ class DecryptBody(StrictModel):
         }
     )
 
-    payment_token: Annotated[str, Field(max_length=255)]
+    payment_token: str
     merchant_id: Annotated[str, Field(pattern=f"^{MERCHANT_ID.pattern}$")]
     purpose: Annotated[str, Field(pattern=f"^{PURPOSE.pattern}$")]
     fields: Annotated[

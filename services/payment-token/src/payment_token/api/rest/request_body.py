@@ -38,7 +38,9 @@ def validated(model: type[Body], document: object) -> Body:
 
 
 def _check_media_type(request: Request) -> None:
-    media_type, _, parameters = request.headers.get("content-type", "").partition(";")
+    # A header that comes twice is one that two readers could read differently.
+    media_types = request.headers.getlist("content-type")
+    media_type, _, parameters = (media_types[0] if len(media_types) == 1 else "").partition(";")
     charset = parameters.strip().lower()
     if media_type.strip().lower() != "application/json" or charset not in (
         "",
@@ -46,7 +48,8 @@ def _check_media_type(request: Request) -> None:
         'charset="utf-8"',
     ):
         raise UnsupportedMediaTypeError
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    codings = request.headers.getlist("content-encoding")
+    if any(coding.lower() != "identity" for coding in codings):
         raise UnsupportedMediaTypeError
 
 

@@ -1,5 +1,7 @@
 """A card that was typed in: ``{"pan": "…", "exp_month": 12, "exp_year": 2030, "cardholder_name": "…", "cvv": "123"}``.
 
+A ``service_code`` of three digits may be there as well.
+
 UTF-8, one flat object, only these names and each at most once; all but ``pan`` may be null or missing, an expiry is
 whole or absent. Anything named after a PIN is refused as such: this service never takes PIN data.
 """
@@ -18,15 +20,16 @@ _MAX_BYTES = 2048
 # One brace is what the format has. The bound keeps the parser's recursion short, with room for odd names.
 _MAX_BRACKETS = 16
 _MAX_NAME = 64
-_FIELDS = frozenset({"pan", "exp_month", "exp_year", "cardholder_name", "cvv"})
+_FIELDS = frozenset({"pan", "exp_month", "exp_year", "cardholder_name", "cvv", "service_code"})
 _CVV = re.compile(r"[0-9]{3,4}")
+_SERVICE_CODE = re.compile(r"[0-9]{3}")
 _SHORT_YEARS, _YEARS, _MONTHS = range(100), range(2000, 2100), range(100)
 
 
 def read_card_json(data: bytes) -> PartRead:
     """Raises:
     DecryptionFailedError: ``part-size``, ``json-syntax`` (also unknown, repeated and missing names and wrong
-        types), ``pin-data``, ``pan``, ``expiry``, ``name`` or ``cvv``.
+        types), ``pin-data``, ``pan``, ``expiry``, ``name``, ``cvv`` or ``service-code``.
     """
     if len(data) > _MAX_BYTES:
         raise DecryptionFailedError("part-size")
@@ -35,7 +38,8 @@ def read_card_json(data: bytes) -> PartRead:
         pan=pan_of(_text(fields.get("pan")) or ""),
         expiry=_expiry(fields.get("exp_month"), fields.get("exp_year")),
         cardholder_name=_name(_text(fields.get("cardholder_name"))),
-        cvv=_cvv(_text(fields.get("cvv"))),
+        cvv=_matching(_CVV, _text(fields.get("cvv")), "cvv"),
+        service_code=_matching(_SERVICE_CODE, _text(fields.get("service_code")), "service-code"),
     )
 
 
@@ -88,7 +92,7 @@ def _name(text: str | None) -> SensitiveText | None:
     return None if text is None else name_of(text, _MAX_NAME)
 
 
-def _cvv(text: str | None) -> SensitiveText | None:
-    if text is not None and not _CVV.fullmatch(text):
-        raise DecryptionFailedError("cvv")
+def _matching(form: re.Pattern[str], text: str | None, stage: str) -> SensitiveText | None:
+    if text is not None and not form.fullmatch(text):
+        raise DecryptionFailedError(stage)
     return None if text is None else SensitiveText(text)
