@@ -180,6 +180,20 @@ async def test_a_newcomer_waits_for_a_survivor_to_write_back(custody: Custody) -
     assert found == key
 
 
+async def test_a_row_that_was_tampered_with_keeps_nobody_from_the_other_keys(
+    custody: Custody,
+) -> None:
+    good = await custody.epochs().active()
+    custody.run(
+        "INSERT INTO sad_epoch_keys SELECT 'forged', kms_key_id, wrapped_key, environment, starts_at, ends_at, dies_at"
+        " FROM sad_epoch_keys"
+    )
+    newcomer = custody.epochs()
+
+    assert (await newcomer.active()) == good
+    assert await newcomer.named("forged") is None
+
+
 async def test_a_dead_key_is_not_written_back(custody: Custody) -> None:
     epochs = custody.epochs()
     key = await epochs.active()

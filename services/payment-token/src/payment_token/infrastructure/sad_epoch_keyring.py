@@ -6,10 +6,12 @@ process still holds a key writes it back.
 """
 
 import asyncio
+import logging
 import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
+from payment_token.domain.errors import RecordIntegrityFailureError
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import Clock, KeyEncrypter
 from payment_token.infrastructure.database.wrapped_keys import (
@@ -17,6 +19,8 @@ from payment_token.infrastructure.database.wrapped_keys import (
     WrappedEpochKey,
     epoch_of,
 )
+
+logger = logging.getLogger(__name__)
 
 EPOCH = timedelta(hours=1)
 REFRESH_SECONDS = 1.0
@@ -75,17 +79,24 @@ class SADEpochKeyring:
         stored = await self._keys.live()
         for wrapped in stored:
             if wrapped.epoch_key_id not in self._held:
-                clear = await self._encrypter.unwrap_key(
-                    wrapped.kms_key_id, wrapped.wrapped_key, self._context(wrapped.epoch_key_id)
-                )
-                self._held[wrapped.epoch_key_id] = _Held(
-                    wrapped, NamedKey(wrapped.epoch_key_id, clear)
-                )
+                await self._learn(wrapped)
         self._bury()
         names = {wrapped.epoch_key_id for wrapped in stored}
         for name, held in self._held.items():
             if name not in names:
                 await self._keys.add(held.wrapped)
+
+    async def _learn(self, wrapped: WrappedEpochKey) -> None:
+        name = wrapped.epoch_key_id
+        try:
+            clear = await self._encrypter.unwrap_key(
+                wrapped.kms_key_id, wrapped.wrapped_key, self._context(name)
+            )
+        except RecordIntegrityFailureError:
+            # A row that somebody changed must not keep the service from its other keys.
+            logger.critical("an epoch key does not unwrap", extra={"epoch_key": name})
+        else:
+            self._held[name] = _Held(wrapped, NamedKey(name, clear))
 
     def _of_this_epoch(self) -> NamedKey | None:
         now = self._clock.now()
