@@ -145,16 +145,15 @@ def test_who_does_not_get_through_the_handshake(
     assert alert in str(refused.value)
 
 
-@pytest.mark.parametrize(
-    "certificate", [None, "expired", "for-servers", "self-signed", "revoked"]
-)
+@pytest.mark.parametrize("certificate", [None, "expired", "for-servers", "self-signed", "revoked"])
 def test_tls_1_2_lets_nobody_else_through(internal: Internal, certificate: str | None) -> None:
     context = internal.context(certificate)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
 
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(ssl.SSLError) as refused:
         talk(internal, context)
 
+    assert "_ALERT_" in str(refused.value)
     assert internal.release("known").status_code == 200
 
 
@@ -222,15 +221,17 @@ def test_headers_do_not_make_an_identity(internal: Internal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "suites"),
+    ("version", "suites", "alert"),
     [
-        (ssl.TLSVersion.TLSv1_1, "DEFAULT:@SECLEVEL=0"),
-        (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA256"),
+        (ssl.TLSVersion.TLSv1_1, "DEFAULT:@SECLEVEL=0", "ALERT_PROTOCOL_VERSION"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA256", "ALERT_HANDSHAKE_FAILURE"),
     ],
     ids=["TLS 1.1", "TLS 1.2 with CBC"],
 )
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_is_no_longer_spoken(internal: Internal, version: ssl.TLSVersion, suites: str) -> None:
+def test_what_is_no_longer_spoken(
+    internal: Internal, version: ssl.TLSVersion, suites: str, alert: str
+) -> None:
     url = urlsplit(internal.service.urls["internal"])
     context = internal.context("known")
     context.minimum_version = ssl.TLSVersion.TLSv1
@@ -239,9 +240,12 @@ def test_what_is_no_longer_spoken(internal: Internal, version: ssl.TLSVersion, s
 
     with (
         socket.create_connection((url.hostname, url.port), timeout=5) as plain,
-        pytest.raises(ssl.SSLError),
+        pytest.raises(ssl.SSLError) as refused,
     ):
         context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+    # The alert is the service's; without it this client would have refused by itself.
+    assert alert in str(refused.value)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])

@@ -81,11 +81,7 @@ class Authority:
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, SHA256())
-        (self.folder / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-        (self.folder / f"{name}-key.pem").write_bytes(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        )
-        (self.folder / f"{name}-key.pem").chmod(0o600)
+        _write(self.folder, name, certificate, key)
         return certificate
 
     def revoke(self, *certificates: x509.Certificate) -> None:
@@ -112,6 +108,37 @@ class Authority:
         (self.folder / "crl.pem").write_bytes(
             builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
         )
+
+
+def self_signed(folder: Path, name: str, names: Sequence[x509.GeneralName]) -> None:
+    """A certificate that vouches for itself, in good order otherwise."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - DAY)
+        .not_valid_after(now + DAY)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(usage(signing=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .sign(key, SHA256())
+    )
+    _write(folder, name, certificate, key)
+
+
+def _write(
+    folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey
+) -> None:
+    (folder / f"{name}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file = folder / f"{name}-key.pem"
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key_file.chmod(0o600)
 
 
 def usage(*, signing: bool) -> x509.KeyUsage:
