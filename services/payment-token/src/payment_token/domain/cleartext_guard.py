@@ -6,6 +6,7 @@ check digit is right. Track data counts by its shape alone.
 """
 
 import re
+import unicodedata
 
 from payment_token.domain.card_data.brand import Brand, brand_of
 from payment_token.domain.card_data.luhn import passes_luhn
@@ -16,9 +17,9 @@ _TRACK = re.compile(r"%[Bb][0-9]{12,19}\^|;[0-9]{12,19}=[0-9]")
 _NUMBER = re.compile(
     r"(?<![0-9])(?=("
     r"[0-9]{13,19}"  # in one run
-    r"|[0-9]{4}(?:[ -][0-9]{4}){3}[ -][0-9]{1,3}"  # 4-4-4-4-3, as 19 digits are printed
-    r"|[0-9]{4}[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{1,7}"
-    r"|[0-9]{4}[ -][0-9]{6}[ -][0-9]{4,5}"  # American Express; Diners Club
+    r"|[0-9]{4}(?:[ _-][0-9]{4}){3}[ _-][0-9]{1,3}"  # 4-4-4-4-3, as 19 digits are printed
+    r"|[0-9]{4}[ _-][0-9]{4}[ _-][0-9]{4}[ _-][0-9]{1,7}"
+    r"|[0-9]{4}[ _-][0-9]{6}[ _-][0-9]{4,5}"  # American Express; Diners Club
     r")(?![0-9]))"
 )
 # RFC 9562, with and without hyphens. Random hexadecimal has runs of digits that pass for a card number now and then,
@@ -34,14 +35,15 @@ _UUID = re.compile(
 
 def find_card_number(text: str) -> bool:
     """True when the text holds a card number or a track in clear. It never says where, nor which."""
+    # Full-width digits and no-break spaces come from keyboards and spreadsheets.
+    text = unicodedata.normalize("NFKC", text)
     if _TRACK.search(text):
         return True
-    rest = _UUID.sub(
-        "x", text
-    )  # not a space: what stands before and behind must not become one number
+    # Not a space: what stands before and behind must not become one number.
+    rest = _UUID.sub("x", text)
     return any(_is_card_number(match[1]) for match in _NUMBER.finditer(rest))
 
 
 def _is_card_number(printed: str) -> bool:
-    digits = printed.replace(" ", "").replace("-", "")
+    digits = re.sub(r"[^0-9]", "", printed)
     return brand_of(digits) is not Brand.UNKNOWN and passes_luhn(digits)

@@ -2,20 +2,27 @@
 
 The database bounds its own statements, but a server that is frozen, or a network that swallows packets, bounds nothing:
 the answer must leave all the same. What was begun is left to end by itself; its outcome is found out by the retry, under
-the same idempotency key.
+the same idempotency key. The time that a caller takes to send its body has a bound of its own: it is no outage of ours.
 """
 
 import asyncio
 import contextlib
+import time
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from payment_token.api.rest.observation import note_error_code
 from payment_token.api.rest.problem import problem_response
-from payment_token.domain.errors import DatabaseUnavailableError, OverloadedError, PaymentTokenError
+from payment_token.domain.errors import (
+    DatabaseUnavailableError,
+    MalformedRequestError,
+    OverloadedError,
+    PaymentTokenError,
+)
 
 DEADLINE_SECONDS = 3.0
+BODY_SECONDS = 15.0
 AT_ONCE = 500
 
 
@@ -37,11 +44,16 @@ class Bounded:
         if len(self._working) >= self._at_once:
             await _answer(OverloadedError(), scope, receive, send)
             return
-        answer = _Answer(send)
-        task = asyncio.create_task(self._work(scope, receive, answer))
+        answer, body = _Answer(send), _Body(receive)
+        task = asyncio.create_task(self._work(scope, body, answer))
         self._working.add(task)
         task.add_done_callback(self._working.discard)
         await asyncio.wait({task}, timeout=self._deadline_seconds)
+        while (
+            not task.done()
+            and (left := body.last_arrival + self._deadline_seconds - time.monotonic()) > 0
+        ):
+            await asyncio.wait({task}, timeout=left)
         if task.done():
             await task
         elif answer.begun:
@@ -52,8 +64,35 @@ class Bounded:
             task.add_done_callback(_drop_outcome)
             await _answer(DatabaseUnavailableError(), scope, receive, send)
 
-    async def _work(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
-        await self._app(scope, receive, answer.send)
+    async def _work(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
+        await self._app(scope, body.receive, answer.send)
+
+
+class _Body:
+    """What a caller sends. ``last_arrival`` is when it last was this request's turn to go on."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._ends_at = time.monotonic() + BODY_SECONDS
+        self.last_arrival = time.monotonic()
+
+    async def receive(self) -> Message:
+        """Raises MalformedRequestError when the body does not arrive in time."""
+        # While it waits, the clock that counts is the body's.
+        self.last_arrival = self._ends_at
+        message = None
+        try:
+            async with asyncio.timeout(self._ends_at - time.monotonic()):
+                message = await self._receive()
+        except TimeoutError:
+            pass
+        finally:
+            self.last_arrival = time.monotonic()
+        if message is None:
+            raise MalformedRequestError(
+                f"The body did not arrive within {BODY_SECONDS:.0f} seconds."
+            )
+        return message
 
 
 class _Answer:
