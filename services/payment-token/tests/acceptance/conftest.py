@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.support.deployment import Deployment, RunningService
+from tests.support.problems import check_nothing_was_a_defect
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,15 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:
 def service(deployment: Deployment) -> Iterator[RunningService]:
     with deployment.serving() as running:
         yield running
+        check_nothing_was_a_defect(running)
+
+
+@pytest.fixture(scope="session")
+def strict_service(deployment: Deployment) -> Iterator[RunningService]:
+    """The same deployment, with the checks that hold outside development."""
+    with deployment.serving(CARD_CHECKS="strict") as running:
+        yield running
+        check_nothing_was_a_defect(running)
 
 
 @pytest.fixture
