@@ -47,6 +47,8 @@ from payment_token.settings import ConfigurationError, Settings
 
 logger = logging.getLogger(__name__)
 
+FORGET_INTERVAL_SECONDS = 30.0
+
 
 class Role(StrEnum):
     """What a process of a deployment does. In development one process does it all."""
@@ -91,7 +93,6 @@ class Service:
         """Connected, its first keys made, its clock and epoch keys kept fresh until the block ends."""
         service = cls(settings, database_url)
         async with service.pool, contextlib.AsyncExitStack() as stack:
-            await service.pool.wait(timeout=_START_SECONDS)
             await service.clock.synchronise()
             await service.service_keys.ensure_first(settings.current_key_version, service._kek_uri)
             await service.index_keys.ensure_first(settings.current_key_version, service._kek_uri)
@@ -221,7 +222,7 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
 
 @asynccontextmanager
 async def serving(listeners: Listeners) -> AsyncIterator[None]:
-    """Listens while the block runs, then lets the requests in progress finish. Raises ConfigurationError."""
+    """Listens while the block runs, then lets the requests in progress finish. Raises ListenError."""
     try:
         for listener in listeners.all:
             listener.bind()
@@ -275,10 +276,6 @@ async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> Async
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-_START_SECONDS = 10.0
-FORGET_INTERVAL_SECONDS = 30.0
 
 
 def _kek_uri(settings: Settings) -> str:

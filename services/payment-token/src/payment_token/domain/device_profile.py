@@ -56,7 +56,7 @@ def settle_encryption(
 ) -> Encryption:
     """Where request and profile both speak they must agree; where neither does, ``defaults`` of the scheme hold.
 
-    With ``profile_required`` (production) a request may only agree with the profile or its defaults: whoever holds an
+    With ``profile_required`` (outside development) a request may only agree with the profile or its defaults: whoever holds an
     API key must not choose how a payload is decrypted. Raises InvalidFieldError.
     """
     fixed = profile.over(defaults) if profile_required else profile

@@ -68,7 +68,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """The deployment's rules. ``profile_required`` holds in production: a request may only agree with its profile."""
+    """The deployment's rules. ``profile_required`` holds outside development: a request may only agree with its profile."""
 
     environment: str
     card_checks: CardChecksPolicy
