@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from payment_token.domain.custody import (
+    CAPABILITIES,
+    Custodian,
+    CustodyError,
+    check_kek,
+    custodian_of,
+)
 from payment_token.settings import ConfigurationError, Settings
-
-_LOCAL_SCHEME = "local:"
 
 
 class Severity(StrEnum):
@@ -26,7 +31,7 @@ class Finding:
 
 def configuration_findings(settings: Settings) -> list[Finding]:
     """Everything about the configuration that is unsafe. In development little is; outside, what is unsafe is refused."""
-    findings = list(_secrets_that_others_can_read(settings))
+    findings = [*_secrets_that_others_can_read(settings), *_misnamed_keys(settings)]
     if settings.in_development:
         findings += _development_reaching_out(settings)
     else:
@@ -52,12 +57,25 @@ def _secrets_that_others_can_read(settings: Settings) -> Iterator[Finding]:
     secrets = {
         "LOCAL_KEYSTORE_FILE": settings.local_keystore_file,
         "LOCAL_KEYSTORE_KEY_FILE": settings.local_keystore_key_file,
+        "PKCS11_PIN_FILE": settings.pkcs11_pin_file,
         "INTERNAL_TLS_KEY_FILE": settings.internal_tls_key_file,
         "PUBLIC_TLS_KEY_FILE": settings.public_tls_key_file,
     }
     for name, path in secrets.items():
         if path is not None and path.is_file() and _readable_by_others(path):
             yield Finding(Severity.REFUSED, name, f"{path} can be read by others: chmod 600 it.")
+
+
+def _misnamed_keys(settings: Settings) -> Iterator[Finding]:
+    for name, uri, check in (
+        ("SERVICE_KMS_KEY_ID", settings.service_kms_key_id, check_kek),
+        ("BDK_KMS_KEY_ID", settings.bdk_kms_key_id, custodian_of),
+    ):
+        try:
+            if uri is not None:
+                check(uri)
+        except CustodyError as error:
+            yield Finding(Severity.REFUSED, name, f"{error}.")
 
 
 def _readable_by_others(path: Path) -> bool:
@@ -97,7 +115,7 @@ def _local_keys(settings: Settings) -> Iterator[Finding]:
         ("SERVICE_KMS_KEY_ID", settings.service_kms_key_id),
         ("BDK_KMS_KEY_ID", settings.bdk_kms_key_id),
     ):
-        if uri is not None and uri.startswith(_LOCAL_SCHEME):
+        if uri is not None and uri.startswith(CAPABILITIES[Custodian.LOCAL].prefix):
             yield Finding(Severity.REFUSED, name, "names a key of the development keystore.")
     if settings.local_keystore_file is not None:
         yield Finding(

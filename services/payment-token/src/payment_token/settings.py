@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from payment_token.domain.card_data import CardChecksPolicy
 from payment_token.domain.enrolment import RegistrationRule
+from payment_token.domain.key_life.cryptoperiod import Cryptoperiod
+from payment_token.domain.sensitive import SensitiveText
 
 SERVICE_FOLDER = Path(__file__).parents[2]
 DEVELOPMENT_FOLDER = SERVICE_FOLDER / ".dev"
@@ -49,6 +51,16 @@ class Settings(BaseSettings):
     current_key_version: str = Field("v1", pattern=r"^[A-Za-z0-9._-]{1,32}$")
     local_keystore_file: OptionalPath = None
     local_keystore_key_file: OptionalPath = None
+    local_keystore_passphrase: OptionalText = Field(None, repr=False)
+    kms_endpoint_url: OptionalText = None
+    payment_cryptography_endpoint_url: OptionalText = None
+    pkcs11_module: OptionalPath = None
+    pkcs11_pin: OptionalText = Field(None, repr=False)
+    pkcs11_pin_file: OptionalPath = None
+    key_cryptoperiod_days: int = Field(90, ge=1, le=3650)
+    key_grace_days: int = Field(14, ge=0, le=365)
+    device_key_cache_size: int = Field(10_000, ge=1, le=1_000_000)
+    device_key_cache_seconds: int = Field(300, ge=1, le=3600)
 
     public_address: Address = "127.0.0.1:8000"
     internal_address: Address = "127.0.0.1:8001"
@@ -116,6 +128,20 @@ class Settings(BaseSettings):
         """The deployment's folder: where its ``.env`` is, and where the embedded database lives."""
         return self._folder
 
+    def read_pkcs11_pin(self) -> SensitiveText:
+        """The PIN from PKCS11_PIN_FILE or PKCS11_PIN. Raises ConfigurationError when there is none."""
+        pin = self.pkcs11_pin
+        if self.pkcs11_pin_file is not None:
+            try:
+                pin = self.pkcs11_pin_file.read_text().strip()
+            except (OSError, UnicodeDecodeError):
+                raise ConfigurationError(
+                    f"PKCS11_PIN_FILE: {self.pkcs11_pin_file} cannot be read."
+                ) from None
+        if not pin:
+            raise ConfigurationError("PKCS11_PIN_FILE or PKCS11_PIN is required by a pkcs11: key.")
+        return SensitiveText(pin)
+
     @property
     def in_development(self) -> bool:
         return self.environment is Environment.DEVELOPMENT
@@ -149,6 +175,12 @@ class Settings(BaseSettings):
     @property
     def sad_ttl(self) -> timedelta:
         return timedelta(seconds=self.sad_ttl_seconds)
+
+    @property
+    def cryptoperiod(self) -> Cryptoperiod:
+        return Cryptoperiod(
+            timedelta(days=self.key_cryptoperiod_days), timedelta(days=self.key_grace_days)
+        )
 
     @property
     def idempotency_window(self) -> timedelta:

@@ -5,9 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from payment_token.bootstrap import open_keystore
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, PartFormat, Scheme
-from payment_token.domain.dukpt import KSN, DerivationPath, initial_key, payload_key
+from payment_token.domain.dukpt import KSN, DerivationPath, payload_key
 from payment_token.domain.payload_cipher import encrypt
 from payment_token.domain.sensitive import SensitiveBytes
 from tests.support.deployment import Deployment, RunningService
@@ -18,8 +17,10 @@ def encrypted(deployment: Deployment, *parts: tuple[PartFormat, bytes]) -> dict[
     """A body whose parts decrypt to exactly this."""
     body = deployment.body()
     ksn = KSN.from_hex(body[PAYLOAD]["ksn"], Scheme.DUKPT_AES)
-    bdk = open_keystore(deployment.settings).bdk_for_simulation("local:default-aes-128")
-    transaction_key = DerivationPath(ksn.scheme, initial_key(bdk, ksn)).transaction_key(ksn)
+    initial_key = deployment.with_custodians(
+        lambda custodians: custodians.initial_key(deployment.bdk(), ksn)
+    )
+    transaction_key = DerivationPath(ksn.scheme, initial_key).transaction_key(ksn)
     key = payload_key(transaction_key, ksn, KeyVariant.DATA_REQUEST, Cipher.AES_128)
     body[PAYLOAD]["parts"] = [
         {

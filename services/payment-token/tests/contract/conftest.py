@@ -38,12 +38,15 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute(
             "INSERT INTO encryption_keys (purpose, version, state, kms_key_id, wrapped_key, environment)"
-            " VALUES ('service', 'v1', 'active', 'local:kek', '', 'test')"
+            " VALUES ('service', 'v1', 'active', 'local:kek', '', 'test'),"
+            " ('index', 'v1', 'active', 'local:kek', '', 'test')"
         )
         async with new_pool(url) as pool:
             yield Stores(
                 PostgresTokenStore(pool, WINDOW),
                 PostgresAuditLog(pool),
-                lambda: database.execute("UPDATE encryption_keys SET state = 'decrypt-only'")
+                lambda: database.execute(
+                    "UPDATE encryption_keys SET state = 'decrypt-only' WHERE purpose = 'service'"
+                )
                 and None,
             )

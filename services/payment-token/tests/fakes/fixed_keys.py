@@ -20,5 +20,8 @@ class FixedKeys:
     async def named(self, name: str) -> NamedKey | None:
         return self.keys.get(name)
 
+    async def opening(self) -> dict[str, NamedKey]:
+        return dict(self.keys)
+
     def forget_active(self) -> None:
         self.seems_active = None

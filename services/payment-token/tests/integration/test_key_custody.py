@@ -1,6 +1,7 @@
 """Keyrings on PostgreSQL and the development keystore: first versions, epochs, loss, and what must not unwrap."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,14 +11,15 @@ import psycopg
 import pytest
 
 from payment_token.domain.errors import EncryptionKeyOverdueError, RecordIntegrityFailureError
+from payment_token.domain.key_life.cryptoperiod import Cryptoperiod
+from payment_token.domain.key_life.first_keys import FirstKeys
+from payment_token.domain.key_life.key_event import verifies
+from payment_token.domain.key_life.version import KeyPurpose
 from payment_token.domain.sensitive import SecretKey
 from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, LocalKeystore
+from payment_token.infrastructure.database.epoch_keys import PostgresEpochKeys, epoch_of
+from payment_token.infrastructure.database.key_versions import PostgresKeyVersions
 from payment_token.infrastructure.database.pool import Pool, new_pool
-from payment_token.infrastructure.database.wrapped_keys import (
-    PostgresEpochKeys,
-    PostgresWrappedKeys,
-    epoch_of,
-)
 from payment_token.infrastructure.keyring import Keyring
 from payment_token.infrastructure.sad_epoch_keyring import SADEpochKeyring
 from payment_token.settings import ConfigurationError, Environment
@@ -40,18 +42,31 @@ class Custody:
     clock: SetClock
     url: str
 
-    def keyring(self, purpose: str = "service", environment: str = "test") -> Keyring:
-        return Keyring(purpose, PostgresWrappedKeys(self.pool), self.keystore, environment)
+    @property
+    def versions(self) -> PostgresKeyVersions:
+        return PostgresKeyVersions(self.pool)
+
+    async def first_keys(self, environment: str = "test") -> None:
+        await FirstKeys(self.versions, self.keystore, self.clock, environment)("v1", "local:kek")
+
+    def keyring(
+        self, purpose: KeyPurpose = KeyPurpose.SERVICE, environment: str = "test"
+    ) -> Keyring:
+        period = Cryptoperiod(timedelta(days=90), timedelta(days=14))
+        return Keyring(purpose, self.versions, self.keystore, self.clock, environment, period)
 
     def epochs(self, sad_ttl: timedelta = timedelta(hours=1)) -> SADEpochKeyring:
         return SADEpochKeyring(
             PostgresEpochKeys(self.pool),
             self.keystore,
             self.clock,
-            kek_uri="local:kek",
+            kek_uri=self._kek_uri,
             environment="test",
             sad_ttl=sad_ttl,
         )
+
+    async def _kek_uri(self) -> str:
+        return "local:kek"
 
     def run(self, statement: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.url, autocommit=True) as database:
@@ -68,19 +83,33 @@ async def custody(database_url: str, tmp_path: Path) -> AsyncIterator[Custody]:
 
 
 async def test_processes_that_start_together_agree_on_the_first_version(custody: Custody) -> None:
-    keyrings = [custody.keyring() for _ in range(5)]
+    await asyncio.gather(*(custody.first_keys() for _ in range(5)))
 
-    await asyncio.gather(*(keyring.ensure_first("v1", "local:kek") for keyring in keyrings))
-
-    keys = [await keyring.active() for keyring in keyrings]
+    keys = [await custody.keyring().active() for _ in range(5)]
     assert {key.name for key in keys} == {"v1"}
     assert all(key.key == keys[0].key for key in keys)
+    assert custody.run("SELECT count(*) FROM encryption_keys") == [(len(KeyPurpose),)]
+
+
+async def test_the_history_of_a_deployment_begins_with_its_first_keys(custody: Custody) -> None:
+    await custody.first_keys()
+
+    signing = next(
+        version
+        for version in await custody.versions.all()
+        if version.purpose is KeyPurpose.AUDIT_SIGNING
+    )
+    history = await custody.versions.history()
+    assert [json.loads(signed.statement)["event"] for signed in history] == [
+        "created",
+        "activated",
+    ] * len(KeyPurpose)
+    assert all(verifies(signed, signing.public_key or b"") for signed in history)
 
 
 async def test_service_and_index_keys_differ(custody: Custody) -> None:
-    service, index = custody.keyring("service"), custody.keyring("index")
-    for keyring in (service, index):
-        await keyring.ensure_first("v1", "local:kek")
+    await custody.first_keys()
+    service, index = custody.keyring(), custody.keyring(KeyPurpose.INDEX)
 
     assert (await service.active()).key != (await index.active()).key
 
@@ -88,22 +117,21 @@ async def test_service_and_index_keys_differ(custody: Custody) -> None:
 async def test_a_wrapped_key_of_another_purpose_or_environment_does_not_unwrap(
     custody: Custody,
 ) -> None:
-    await custody.keyring("service").ensure_first("v1", "local:kek")
-    await custody.keyring("index").ensure_first("v1", "local:kek")
+    await custody.first_keys()
     custody.run(
         "UPDATE encryption_keys SET wrapped_key ="
         " (SELECT wrapped_key FROM encryption_keys WHERE purpose = 'index') WHERE purpose = 'service'"
     )
 
     with pytest.raises(RecordIntegrityFailureError):
-        await custody.keyring("service").active()
+        await custody.keyring().active()
     with pytest.raises(RecordIntegrityFailureError):
-        await custody.keyring("index", environment="production").active()
+        await custody.keyring(KeyPurpose.INDEX, environment="production").active()
 
 
 async def test_without_an_active_version_nothing_is_sealed(custody: Custody) -> None:
     keyring = custody.keyring()
-    await keyring.ensure_first("v1", "local:kek")
+    await custody.first_keys()
     custody.run("UPDATE encryption_keys SET state = 'decrypt-only'")
 
     with pytest.raises(EncryptionKeyOverdueError):
@@ -112,7 +140,7 @@ async def test_without_an_active_version_nothing_is_sealed(custody: Custody) -> 
 
 
 async def test_a_destroyed_version_is_gone(custody: Custody) -> None:
-    await custody.keyring().ensure_first("v1", "local:kek")
+    await custody.first_keys()
     custody.run("UPDATE encryption_keys SET state = 'destroyed'")
 
     assert await custody.keyring().named("v1") is None
@@ -220,7 +248,7 @@ def test_keystore_entries_cannot_be_renamed_or_opened_with_another_key(tmp_path:
     assert "11" * 32 not in text
 
     (tmp_path / "store").write_text(text.replace('"one"', '"two"'))
-    with pytest.raises(ConfigurationError, match="does not open two"):
+    with pytest.raises(ConfigurationError, match="not open two"):
         LocalKeystore(tmp_path / "store", tmp_path / "key", Environment.TEST).check()
 
     (tmp_path / "store").write_text(text)

@@ -1,5 +1,6 @@
 """A deployment as a developer has it: made by ``dev init``, run by ``serve``, used over real sockets and real TLS."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -12,22 +13,25 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unittest import mock
 
 import httpx
 
-from payment_token.bootstrap import open_keystore
 from payment_token.cli.main import main
 from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
-from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal
+from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal, inject
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
+from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.settings import Settings
+
+Result = TypeVar("Result")
 
 MERCHANT = "m_demo"
 START_SECONDS = 60
@@ -108,12 +112,40 @@ class Deployment:
 
     @property
     def settings(self) -> Settings:
-        return Settings.load(self.folder / ".env")
+        """As the commands of this deployment see them."""
+        with mock.patch.dict(os.environ, self._environment({}), clear=True):
+            return Settings.load(self.folder / ".env")
 
     def terminal(
         self, bdk_id: str = "default-aes-128", encryption: Encryption | None = None
     ) -> VirtualTerminal:
-        """A new terminal under one of the default keys, or under a key that was imported as ``bdk_id``."""
+        """A new terminal, injected under one of the default keys, or under a key that was imported as ``bdk_id``."""
+        return self.injected(self.bdk(bdk_id), encryption)
+
+    def injected(
+        self, bdk: BaseDerivationKey, encryption: Encryption | None = None
+    ) -> VirtualTerminal:
+        """A new terminal with a key from the custodian of the BDK."""
+        name = f"T-{uuid.uuid4().hex[:10]}"
+        return self.with_custodians(
+            lambda custodians: inject(name, MERCHANT, bdk, custodians, encryption)
+        )
+
+    def with_custodians(self, work: Callable[[Custodians], Coroutine[Any, Any, Result]]) -> Result:
+        """``work`` with the custodians of this deployment's keys, also from within an event loop."""
+
+        async def run() -> Result:
+            custodians = Custodians(self.settings)
+            try:
+                return await work(custodians)
+            finally:
+                custodians.close()
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, run()).result()
+
+    @staticmethod
+    def bdk(bdk_id: str = "default-aes-128") -> BaseDerivationKey:
         algorithm = next(
             (known for known in BDKAlgorithm if bdk_id.endswith(known)), BDKAlgorithm.AES_128
         )
@@ -123,9 +155,7 @@ class Deployment:
             "default-aes-192": "DE000192",
             "default-aes-256": "DE000256",
         }.get(bdk_id)
-        bdk = BaseDerivationKey(bdk_id, f"local:{bdk_id}", algorithm, ksn_prefix=prefix)
-        key = open_keystore(self.settings).bdk_for_simulation(bdk.key_uri)
-        return VirtualTerminal(f"T-{uuid.uuid4().hex[:10]}", bdk, key, encryption)
+        return BaseDerivationKey(bdk_id, f"local:{bdk_id}", algorithm, ksn_prefix=prefix)
 
     def body(
         self,

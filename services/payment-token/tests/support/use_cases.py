@@ -7,10 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
-from payment_token.cli.virtual_terminal import VirtualTerminal
+from payment_token.cli.virtual_terminal import DUKPTTerminal, new_base
 from payment_token.domain.card_data import CardChecksPolicy
+from payment_token.domain.decrypt_payload import DecryptPayload
+from payment_token.domain.device_aead import AEADKeyName, device_key
 from payment_token.domain.device_keys import DeviceKeys
 from payment_token.domain.device_payload import EncryptedPart, EncryptedPayload, PartFormat, Scheme
+from payment_token.domain.device_profile import Encryption
 from payment_token.domain.dukpt import KSN, initial_key
 from payment_token.domain.enrolment import (
     BaseDerivationKey,
@@ -22,7 +25,7 @@ from payment_token.domain.enrolment import (
 from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.release import Release
-from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.tokenise_request import TokeniseRequest
 from payment_token.domain.worker_policy import ReleaseField, WorkerGrant, WorkerPolicy
@@ -82,6 +85,15 @@ class World:
             raise KeyCustodianUnavailableError
         return initial_key(BDK_KEY, ksn)
 
+    async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
+        self.custodian_calls += 1
+        return device_key(BDK_KEY, name)
+
+    async def decrypt(
+        self, bdk: BaseDerivationKey, ksn: KSN, encryption: Encryption, ciphertext: bytes
+    ) -> SensitiveBytes:
+        raise AssertionError("no key here is of a remote custodian")
+
     async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
         return Enrolment(self.device, [self.bdk])
 
@@ -92,7 +104,7 @@ class World:
             clock=self,
             store=self.store,
             directory=self,
-            device_keys=DeviceKeys(self, lambda: 0.0),
+            decrypt_payload=DecryptPayload(DeviceKeys(self, lambda: 0.0, lambda: 0.5), self),
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
             index_keys=self.index_keys,
@@ -119,14 +131,16 @@ class World:
         key: str | None = None,
         ttl_seconds: int | None = None,
     ) -> TokeniseRequest:
-        terminal = VirtualTerminal(f"d_{next(self._numbers)}", BDK, BDK_KEY)
+        base = new_base(BDK)
+        injected = initial_key(BDK_KEY, KSN.of_any_counter(base.hex(), Scheme.DUKPT_AES))
+        terminal = DUKPTTerminal(f"d_{next(self._numbers)}", BDK, base, injected)
         ksn, ciphertext = terminal.encrypt_read(card, part)
         return TokeniseRequest(
             idempotency_key=key or uuid.uuid4().hex,
             merchant_id=MERCHANT,
             device_id=DeviceId(terminal.device_id),
             payload=EncryptedPayload(
-                str(ksn), (EncryptedPart(part, ciphertext),), scheme=Scheme.DUKPT_AES
+                (EncryptedPart(part, ciphertext),), ksn=str(ksn), scheme=Scheme.DUKPT_AES
             ),
             ttl_seconds=ttl_seconds,
             metadata={"order": "A-100"},

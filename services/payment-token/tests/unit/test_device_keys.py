@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from payment_token.domain.device_aead import AEADKeyName, device_key
 from payment_token.domain.device_keys import DeviceKeys
 from payment_token.domain.device_payload import Scheme
 from payment_token.domain.dukpt import KSN, aes, initial_key, tdes
@@ -32,6 +33,11 @@ class CountingCustodian:
         self.calls.append((bdk.bdk_id, ksn.initial_key_id))
         return initial_key(BDKS[bdk.bdk_id], ksn)
 
+    async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
+        await asyncio.sleep(0)
+        self.calls.append((bdk.bdk_id, name.initial_key_id))
+        return device_key(BDKS[bdk.bdk_id], name)
+
 
 class Watch:
     """Seconds that pass when a test says so."""
@@ -55,7 +61,7 @@ def watch() -> Watch:
 
 @pytest.fixture
 def keys(custodian: CountingCustodian, watch: Watch) -> DeviceKeys:
-    return DeviceKeys(custodian, watch, limit=3, age_seconds=300)
+    return DeviceKeys(custodian, watch, lambda: 0.5, limit=3, age_seconds=300)
 
 
 def terminal(number: int, counter: int = 1) -> KSN:
@@ -120,7 +126,7 @@ async def test_the_longest_unused_terminal_is_forgotten_first(keys, custodian):
 async def test_the_memory_is_bounded_in_number(keys):
     for number in range(20):
         await keys.transaction_key(TDES_BDK, terminal(number))
-        assert len(keys._paths) == min(number + 1, 3)
+        assert len(keys._held._held) == min(number + 1, 3)
 
 
 async def test_the_memory_is_bounded_in_age(keys, custodian, watch):
@@ -160,7 +166,7 @@ async def test_an_aged_terminal_needs_the_custodian(keys, custodian, watch):
     watch.seconds += 300
     with pytest.raises(KeyCustodianUnavailableError):
         await keys.transaction_key(TDES_BDK, terminal(1))
-    assert not keys._paths
+    assert not keys._held._held
 
 
 async def test_requests_at_the_same_time_get_the_right_keys(keys):

@@ -151,6 +151,7 @@ ALGORITHMS = {
     BDKAlgorithm.AES_128: (Scheme.DUKPT_AES, 16, Cipher.AES_128),
     BDKAlgorithm.AES_192: (Scheme.DUKPT_AES, 24, Cipher.AES_192),
     BDKAlgorithm.AES_256: (Scheme.DUKPT_AES, 32, Cipher.AES_256),
+    BDKAlgorithm.DEVICE_AEAD: (Scheme.DEVICE_AEAD, 32, None),
 }
 
 
@@ -159,8 +160,10 @@ def test_the_algorithm_settles_scheme_size_and_defaults(algorithm):
     scheme, size, cipher = ALGORITHMS[algorithm]
     assert algorithm.scheme is scheme
     assert algorithm.key_bytes == size
+    # device-aead has nothing to choose.
+    variant, mode = (None, None) if cipher is None else (KeyVariant.DATA_REQUEST, Mode.CBC)
     assert bdk("any", algorithm).encryption_defaults == DeviceProfile(
-        scheme=scheme, key_variant=KeyVariant.DATA_REQUEST, cipher=cipher, mode=Mode.CBC, iv=None
+        scheme=scheme, key_variant=variant, cipher=cipher, mode=mode, iv=None
     )
 
 

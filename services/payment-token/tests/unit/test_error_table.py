@@ -57,8 +57,10 @@ def every_module() -> Iterator[str]:
             yield module.name
 
 
-EVERY_ERROR = list(descendants(PaymentTokenError))
-LEAVES = [error for error in EVERY_ERROR if not error.__subclasses__()]
+WITH_KINDS = list(descendants(PaymentTokenError))
+EVERY_ERROR = [error for error in WITH_KINDS if "code" in vars(error)]
+KINDS = [error for error in WITH_KINDS if error not in EVERY_ERROR]
+LEAVES = [error for error in EVERY_ERROR if not set(error.__subclasses__()) - set(KINDS)]
 
 
 def name_of(error: type) -> str:
@@ -72,7 +74,7 @@ def example(error: type[PaymentTokenError]) -> PaymentTokenError:
         error, errors.TokenGoneError
     ):
         return error("something")
-    return error()
+    return error("advice for operators") if error is errors.KeyCustodianRefusedError else error()
 
 
 def test_every_error_that_a_caller_can_meet_has_an_answer():
@@ -82,8 +84,8 @@ def test_every_error_that_a_caller_can_meet_has_an_answer():
 def test_no_error_is_hidden_in_another_module():
     for name in every_module():
         importlib.import_module(name)
-    assert set(descendants(PaymentTokenError)) == set(EVERY_ERROR)
-    assert {error.__module__ for error in EVERY_ERROR} == {errors.__name__}
+    assert set(descendants(PaymentTokenError)) == set(WITH_KINDS)
+    assert {error.__module__ for error in WITH_KINDS} == {errors.__name__}
 
 
 def test_statuses_are_those_that_callers_rely_on():
@@ -119,6 +121,15 @@ def test_an_error_s_answer(error):
     assert answer.title
     assert (answer.retry_after_seconds is not None) is (answer.status in WAITING_HELPS)
     assert (answer.retry_after_seconds or 1) > 0
+
+
+@pytest.mark.parametrize("error", KINDS, ids=name_of)
+def test_a_kind_of_an_error_answers_as_that_error_does(error):
+    (parent,) = error.__bases__
+    assert parent in LEAVES
+    assert answer_to(example(error)) is ANSWERS[parent]
+    assert error.code == parent.code
+    assert "advice" not in str(example(error))
 
 
 def test_titles_are_unique():

@@ -49,4 +49,5 @@ ANSWERS: dict[type[PaymentTokenError], Answer] = {
 
 
 def answer_to(error: PaymentTokenError) -> Answer:
-    return ANSWERS[type(error)]
+    """That of its class; a kind of an error that has no code of its own answers as that error does."""
+    return next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)

@@ -1,85 +1,78 @@
-"""``payment-token bdk``: base derivation keys of the development keystore."""
+"""``payment-token bdk``: base derivation keys, by name. The keys themselves are in their custodians."""
 
 import re
-from pathlib import Path
 
 import typer
 from rich.table import Table
 
-from payment_token.bootstrap import open_keystore
-from payment_token.cli.deployment import directory_of, load_settings, with_pool
-from payment_token.cli.key_components import MOST_COMPONENTS, combine
+from payment_token.cli.deployment import directory_of, load_settings, with_custody, with_pool
+from payment_token.cli.profile_options import parse_profile
 from payment_token.cli.terminal import console, listing
+from payment_token.domain.custody import check_bdk
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
-from payment_token.domain.identifiers import BDK_ID
-from payment_token.domain.key_check_value import key_check_value
-from payment_token.domain.sensitive import SensitiveText
-from payment_token.infrastructure.database.device_directory import AlreadyRegisteredError
+from payment_token.domain.identifiers import BDK_ID, MERCHANT_ID, MerchantId
+from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.database.device_directory import (
+    AlreadyRegisteredError,
+    PostgresDeviceDirectory,
+    RegisteredBDK,
+)
 from payment_token.infrastructure.database.pool import Pool
-from payment_token.settings import ConfigurationError, Settings
+from payment_token.settings import ConfigurationError
 
 app = typer.Typer(help="Base derivation keys.", no_args_is_help=True)
 
 _PREFIX = re.compile(r"[0-9A-F]{1,24}")
 
+BDKIdOption = typer.Option(..., "--id", help="What you call it; devices refer to it.")
+AlgorithmOption = typer.Option(..., "--algorithm")
+KSNPrefixOption = typer.Option(
+    None,
+    "--ksn-prefix",
+    metavar="HEX",
+    help="Terminals whose KSN starts so use this key without naming it.",
+)
+MerchantOption = typer.Option(
+    None, "--merchant", help="It serves the terminals of this merchant only."
+)
+ProfileOption = typer.Option(
+    None,
+    "--profile",
+    metavar="NAME=VALUE,…",
+    help="How its terminals encrypt: key-variant, cipher, mode, iv.",
+)
+PINVariantOption = typer.Option(
+    False,
+    "--allow-pin-variant",
+    help="For MagTek swipe readers, which encrypt tracks under the PIN variant.",
+)
 
-@app.command("import")
-def import_bdk(
-    bdk_id: str = typer.Option(..., "--id", help="What you call it; devices refer to it."),
-    algorithm: BDKAlgorithm = typer.Option(..., "--algorithm"),
-    component: list[str] = typer.Option(
-        [],
-        "--component",
-        metavar="HEX",
-        help="One to three, XORed; development only: a command line is no secret.",
+
+@app.command("register")
+def register(
+    bdk_id: str = BDKIdOption,
+    key: str = typer.Option(
+        ..., "--key", metavar="URI", help="Where it lives: arn:aws:…, pkcs11:token=…;object=…"
     ),
-    component_file: list[Path] = typer.Option(
-        [], "--component-file", help="A file that holds one component."
-    ),
-    components: int = typer.Option(
-        1, "--components", min=1, max=MOST_COMPONENTS, help="How many to prompt for."
-    ),
-    ksn_prefix: str | None = typer.Option(
-        None,
-        "--ksn-prefix",
-        metavar="HEX",
-        help="Terminals whose KSN starts so use this key without registration.",
-    ),
-    allow_pin_variant: bool = typer.Option(
-        False,
-        "--allow-pin-variant",
-        help="For MagTek swipe readers, which encrypt tracks under the PIN variant.",
-    ),
+    algorithm: BDKAlgorithm = AlgorithmOption,
+    ksn_prefix: str | None = KSNPrefixOption,
+    merchant: str | None = MerchantOption,
+    profile: str | None = ProfileOption,
+    allow_pin_variant: bool = PINVariantOption,
 ) -> None:
-    """Import a key into the development keystore, from its components. Without any given, they are prompted for."""
-    settings = load_settings()
-    if component and not settings.in_development:
-        raise ConfigurationError(
-            "--component is taken in development only. Use the prompt or --component-file."
-        )
-    given = [SensitiveText(text) for text in component] + [_read(path) for path in component_file]
-    if not given:
-        given = [
-            SensitiveText(typer.prompt(f"Component {number} of {components}", hide_input=True))
-            for number in range(1, components + 1)
-        ]
-    key = combine(given, algorithm)
-    bdk = BaseDerivationKey(
-        bdk_id=_checked_id(bdk_id),
-        key_uri=f"local:{bdk_id}",
-        algorithm=algorithm,
-        ksn_prefix=_checked_prefix(ksn_prefix),
-        allow_pin_variant=allow_pin_variant,
+    """Name a key that lives in a custodian. It is used once, for its check value, so a wrong name is refused now."""
+    bdk = described_bdk(
+        bdk_id, key, algorithm, ksn_prefix, merchant, profile, allow_pin_variant=allow_pin_variant
     )
-    value = key_check_value(key, algorithm)
-    keystore = open_keystore(settings)
-    keystore.import_key(bdk_id, algorithm, key)
-    try:
-        register(settings, bdk, value)
-    except ConfigurationError:
-        keystore.remove_key(bdk_id)
-        raise
-    console.print(f"Imported {bdk_id} ({algorithm}), key check value {value}.")
+    settings = load_settings()
+
+    async def add(pool: Pool, custodians: Custodians) -> str:
+        value = await custodians.check_value(bdk)
+        await store(directory_of(settings, pool), bdk, value)
+        return value
+
+    value = with_custody(settings, add)
+    console.print(f"Registered {bdk_id} ({algorithm}), key check value {value}.")
 
 
 @app.command("list")
@@ -89,51 +82,153 @@ def list_bdks() -> None:
 
     async def read(pool: Pool) -> Table:
         table = listing(
-            "id", "algorithm", "key", "check value", "KSN prefix", "PIN variant", "default"
+            "id", "algorithm", "key", "check value", "KSN prefix", "merchant", "profile", "state"
         )
-        for bdk, value in await directory_of(settings, pool).list_bdks():
+        for known in await directory_of(settings, pool).list_bdks():
             table.add_row(
-                bdk.bdk_id,
-                bdk.algorithm,
-                bdk.key_uri,
-                value,
-                bdk.ksn_prefix or "",
-                "allowed" if bdk.allow_pin_variant else "",
-                "yes" if bdk.is_default else "",
+                known.bdk.bdk_id,
+                known.bdk.algorithm,
+                known.bdk.key_uri,
+                known.key_check_value,
+                known.bdk.ksn_prefix or "",
+                known.bdk.merchant_id or "any",
+                _profile(known.bdk),
+                _state(known),
             )
         return table
 
     console.print(with_pool(settings, read))
 
 
-def register(settings: Settings, bdk: BaseDerivationKey, value: str) -> None:
-    async def add(pool: Pool) -> None:
-        await directory_of(settings, pool).register_bdk(bdk, value)
+@app.command("show")
+def show(bdk_id: str = typer.Argument(..., metavar="ID")) -> None:
+    """Show one key, and ask its custodian whether it is still the same."""
+    settings = load_settings()
 
-    try:
-        with_pool(settings, add)
-    except AlreadyRegisteredError:
-        raise ConfigurationError(
-            f"There is a key of the id {bdk.bdk_id}, or of the same KSN prefix, already."
-        ) from None
+    async def read(pool: Pool, custodians: Custodians) -> tuple[RegisteredBDK, str]:
+        known = await directory_of(settings, pool).find_bdk(bdk_id)
+        if known is None:
+            raise _no_such(bdk_id)
+        return known, await custodians.check_value(known.bdk)
+
+    known, value = with_custody(settings, read)
+    table = listing("", "")
+    for name, text in _described(known):
+        table.add_row(name, text)
+    same = value == known.key_check_value
+    table.add_row("custodian", "has it" if same else f"has another key: check value {value}")
+    console.print(table)
+    if not same:
+        raise typer.Exit(1)
 
 
-def _read(path: Path) -> SensitiveText:
-    try:
-        return SensitiveText(path.read_text())
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(f"--component-file: {path} cannot be read.") from None
+@app.command("retire")
+def retire(bdk_id: str = typer.Argument(..., metavar="ID")) -> None:
+    """End the use of a key here: its terminals are refused from now on. The custodian keeps the key."""
+    settings = load_settings()
+
+    async def end(pool: Pool) -> bool:
+        return await directory_of(settings, pool).retire_bdk(bdk_id)
+
+    if not with_pool(settings, end):
+        raise ConfigurationError(f"There is no key {bdk_id} that still serves.")
+    console.print(
+        f"Retired {bdk_id}: its terminals are refused from now on. The key is still with its custodian."
+    )
 
 
-def _checked_id(bdk_id: str) -> str:
+def described_bdk(
+    bdk_id: str,
+    key_uri: str,
+    algorithm: BDKAlgorithm,
+    ksn_prefix: str | None,
+    merchant: str | None,
+    profile: str | None,
+    *,
+    allow_pin_variant: bool,
+) -> BaseDerivationKey:
+    """Raises ConfigurationError for options that are malformed, CustodyError for what the custodian cannot do."""
     if not BDK_ID.fullmatch(bdk_id):
         raise ConfigurationError("--id: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit.")
-    return bdk_id
-
-
-def _checked_prefix(prefix: str | None) -> str | None:
-    if prefix is not None and not _PREFIX.fullmatch(prefix.upper()):
+    if ksn_prefix is not None and not _PREFIX.fullmatch(ksn_prefix.upper()):
         raise ConfigurationError(
             "--ksn-prefix: 1 to 24 hexadecimal digits; TDES KSNs are 20 digits, AES ones 24."
         )
-    return None if prefix is None else prefix.upper()
+    if merchant is not None and not MERCHANT_ID.fullmatch(merchant):
+        raise ConfigurationError("--merchant: letters, digits, . _ : -")
+    bdk = BaseDerivationKey(
+        bdk_id=bdk_id,
+        key_uri=key_uri,
+        algorithm=algorithm,
+        ksn_prefix=None if ksn_prefix is None else ksn_prefix.upper(),
+        allow_pin_variant=allow_pin_variant,
+        profile=parse_profile(profile),
+        merchant_id=None if merchant is None else MerchantId(merchant),
+    )
+    check_bdk(bdk)
+    return bdk
+
+
+async def store(directory: PostgresDeviceDirectory, bdk: BaseDerivationKey, value: str) -> None:
+    """Raises ConfigurationError when something of it is taken."""
+    taken = False
+    try:
+        await directory.register_bdk(bdk, value)
+    except AlreadyRegisteredError:
+        taken = True
+    if taken:
+        raise ConfigurationError(
+            f"There is a key of the id {bdk.bdk_id}, or of the same KSN prefix, already,"
+            f" or {bdk.key_uri} serves another algorithm."
+        )
+
+
+async def usable_bdk(
+    directory: PostgresDeviceDirectory, bdk_id: str, merchant_id: MerchantId
+) -> BaseDerivationKey:
+    """The key of that id. Raises ConfigurationError when it does not serve this merchant."""
+    known = await directory.find_bdk(bdk_id)
+    if known is None:
+        raise _no_such(bdk_id)
+    if known.retired_at is not None:
+        raise ConfigurationError(f"The key {bdk_id} is retired.")
+    if known.bdk.merchant_id not in (None, merchant_id):
+        raise ConfigurationError(f"The key {bdk_id} serves another merchant.")
+    return known.bdk
+
+
+def _no_such(bdk_id: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"There is no key of the id {bdk_id}. `payment-token bdk list` shows them."
+    )
+
+
+def _state(known: RegisteredBDK) -> str:
+    if known.retired_at is not None:
+        return "retired"
+    return "default" if known.bdk.is_default else "serves"
+
+
+def _profile(bdk: BaseDerivationKey) -> str:
+    profile = bdk.profile
+    spoken = [str(value) for value in (profile.key_variant, profile.cipher, profile.mode) if value]
+    if profile.iv is not None:
+        spoken.append(f"IV {profile.iv.hex()}")
+    if bdk.allow_pin_variant:
+        spoken.append("PIN variant allowed")
+    return ", ".join(spoken)
+
+
+def _described(known: RegisteredBDK) -> list[tuple[str, str]]:
+    bdk = known.bdk
+    return [
+        ("id", bdk.bdk_id),
+        ("algorithm", bdk.algorithm),
+        ("key", bdk.key_uri),
+        ("check value", known.key_check_value),
+        ("KSN prefix", bdk.ksn_prefix or "none"),
+        ("merchant", bdk.merchant_id or "any"),
+        ("profile", _profile(bdk) or "none"),
+        ("registered", f"{known.created_at:%Y-%m-%d %H:%M %Z}"),
+        ("state", _state(known)),
+    ]

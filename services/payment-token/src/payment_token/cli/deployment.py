@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
+from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool, new_pool
@@ -45,6 +46,21 @@ def with_pool(settings: Settings, work: Callable[[Pool], Awaitable[Result]]) -> 
             return await work(pool)
 
     return asyncio.run(run())
+
+
+def with_custody(
+    settings: Settings, work: Callable[[Pool, Custodians], Awaitable[Result]]
+) -> Result:
+    """Runs ``work`` with the database and with the custodians of the deployment's keys."""
+
+    async def run(pool: Pool) -> Result:
+        custodians = Custodians(settings)
+        try:
+            return await work(pool, custodians)
+        finally:
+            custodians.close()
+
+    return with_pool(settings, run)
 
 
 def directory_of(settings: Settings, pool: Pool) -> PostgresDeviceDirectory:

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import typer
 
-from payment_token.bootstrap import open_keystore
-from payment_token.cli.deployment import directory_of, with_pool
+from payment_token.cli.deployment import directory_of, with_custody
 from payment_token.cli.terminal import console
 from payment_token.domain.api_key import APIKey, PresentedKey, new_api_key
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.identifiers import MerchantId
-from payment_token.domain.key_check_value import key_check_value
 from payment_token.domain.sensitive import SecretKey, SensitiveText
+from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, SCHEME, LocalKeystore
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.embedded import EMBEDDED_FOLDER
@@ -36,6 +35,7 @@ _BDKS = {
     BDKAlgorithm.AES_128: ("DE000128", True),
     BDKAlgorithm.AES_192: ("DE000192", False),
     BDKAlgorithm.AES_256: ("DE000256", False),
+    BDKAlgorithm.DEVICE_AEAD: (None, True),
 }
 
 _ENV = """\
@@ -110,7 +110,7 @@ def _write_certificates(folder: Path) -> None:
 
 
 def _fill_database(settings: Settings, folder: Path) -> None:
-    keystore = open_keystore(settings)
+    keystore = Custodians(settings).local_keystore
     for algorithm in _BDKS:
         key = SecretKey(secrets.token_bytes(algorithm.key_bytes))
         keystore.import_key(f"default-{algorithm}", algorithm, key)
@@ -125,13 +125,16 @@ def restore_registrations(settings: Settings) -> None:
     A reset empties the database, and leaves the keystore and the file of the API key as they were. Raises
     ConfigurationError when the database serves another deployment.
     """
-    keystore = open_keystore(settings)
     presented = PresentedKey.parse(SensitiveText((settings.folder / "api-key").read_text().strip()))
 
-    async def restore(pool: Pool) -> None:
+    async def restore(pool: Pool, custodians: Custodians) -> None:
         directory, api_keys = directory_of(settings, pool), PostgresAPIKeyStore(pool)
-        known = {bdk.bdk_id: value for bdk, value in await directory.list_bdks()}
-        for bdk, value in (_default_bdk(keystore, algorithm) for algorithm in _BDKS):
+        known = {
+            registered.bdk.bdk_id: registered.key_check_value
+            for registered in await directory.list_bdks()
+        }
+        for bdk in (_default_bdk(algorithm) for algorithm in _BDKS):
+            value = await custodians.check_value(bdk)
             if known.get(bdk.bdk_id, value) != value:
                 raise ConfigurationError(
                     "The database of DATABASE_URL serves another deployment, whose keys this one does not have."
@@ -145,16 +148,15 @@ def restore_registrations(settings: Settings) -> None:
                 )
             )
 
-    with_pool(settings, restore)
+    with_custody(settings, restore)
 
 
-def _default_bdk(keystore: LocalKeystore, algorithm: BDKAlgorithm) -> tuple[BaseDerivationKey, str]:
+def _default_bdk(algorithm: BDKAlgorithm) -> BaseDerivationKey:
     name = f"default-{algorithm}"
     prefix, is_default = _BDKS[algorithm]
-    bdk = BaseDerivationKey(
+    return BaseDerivationKey(
         name, f"{SCHEME}{name}", algorithm, ksn_prefix=prefix, is_default=is_default
     )
-    return bdk, key_check_value(keystore.bdk_for_simulation(bdk.key_uri), algorithm)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,11 @@
 import typer
 from rich.table import Table
 
+from payment_token.cli.bdk import usable_bdk
 from payment_token.cli.deployment import directory_of, load_settings, with_pool
+from payment_token.cli.profile_options import initialisation_vector
 from payment_token.cli.terminal import console, listing
+from payment_token.domain.custody import check_payload
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.dukpt import KSN
@@ -50,20 +53,18 @@ def register(
 
     async def add(pool: Pool) -> None:
         directory = directory_of(settings, pool)
-        named = [known for known, _ in await directory.list_bdks() if known.bdk_id == bdk]
-        if not named:
-            raise ConfigurationError(
-                f"There is no key of the id {bdk}. `payment-token bdk list` shows them."
-            )
-        served = named[0].algorithm.scheme
+        known = await usable_bdk(directory, bdk, MerchantId(merchant))
+        served = known.algorithm.scheme
         if scheme not in (None, served):
             raise ConfigurationError(f"--scheme: {bdk} serves {served}.")
+        profile = DeviceProfile(served, key_variant, cipher, mode, initialisation_vector(iv))
+        check_payload(known, profile)
         device = Device(
             merchant_id=MerchantId(merchant),
             device_id=DeviceId(device_id),
             bdk_id=bdk,
             state=DeviceState.REGISTERED,
-            profile=DeviceProfile(served, key_variant, cipher, mode, _vector(iv)),
+            profile=profile,
             initial_key_ids=frozenset(_initial_key_id(text, served) for text in ksn),
         )
         await directory.register_device(device)
@@ -106,12 +107,3 @@ def _initial_key_id(text: str, scheme: Scheme) -> bytes:
         return KSN.of_any_counter(text, scheme).initial_key_id
     except BadKSNError:
         raise ConfigurationError(f"--ksn: not a KSN of {scheme}.") from None
-
-
-def _vector(text: str | None) -> bytes | None:
-    if text is None:
-        return None
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise ConfigurationError("--iv: must be hexadecimal.") from None

@@ -50,10 +50,11 @@ def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
 async def _service_checks(settings: Settings, url: str) -> list[tuple[str, str, str]]:
     async with Service.started(settings, url) as service:
         build_listeners(service, list(Role))
-        service.keystore.check()
+        if settings.local_keystore_file is not None:
+            service.keys.custodians.local_keystore.check()
         failing = await service.readiness()
         milliseconds = service.clock.error_seconds() * 1000
-    rows = [("ok", "keystore", "opens"), ("ok", "certificates and policy", "load")]
+    rows = [("ok", "keys", "open"), ("ok", "certificates and policy", "load")]
     rows += [("ok", "database clock", f"is known to {milliseconds:.1f} ms")]
     rows += [(Severity.REFUSED.value, name, code) for name, code in failing.items()]
     return (

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -10,6 +11,7 @@ from payment_token.api.listener import ListenError
 from payment_token.cli import (
     api_keys,
     bdk,
+    bdk_import,
     database,
     development,
     devices,
@@ -19,7 +21,8 @@ from payment_token.cli import (
     simulate,
 )
 from payment_token.cli.deployment import use_env_file
-from payment_token.domain.errors import PaymentTokenError
+from payment_token.domain.custody import CustodyError
+from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.settings import ConfigurationError
 
@@ -33,6 +36,7 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.add_typer(database.app, name="db")
 app.add_typer(development.app, name="dev")
+bdk.app.command("import")(bdk_import.import_bdk)
 app.add_typer(bdk.app, name="bdk")
 app.add_typer(devices.app, name="devices")
 app.add_typer(api_keys.app, name="api-keys")
@@ -59,11 +63,24 @@ def main(arguments: list[str] | None = None) -> None:
         rest, env_file = _without_env_file(sys.argv[1:] if arguments is None else arguments)
         use_env_file(env_file)
         app(args=rest)
-    except (ConfigurationError, EmbeddedServerError, ListenError, PaymentTokenError) as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"Error: {error}", style="red", markup=False
-        )
-        sys.exit(1)
+    except KeyCustodianRefusedError as error:
+        _fail(error.advice)
+    except (
+        ConfigurationError,
+        CustodyError,
+        EmbeddedServerError,
+        ListenError,
+        PaymentTokenError,
+    ) as error:
+        _fail(str(error))
+
+
+def _fail(reason: str) -> NoReturn:
+    reason = reason[:1].upper() + reason[1:]
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"Error: {reason}", style="red", markup=False
+    )
+    sys.exit(1)
 
 
 def _without_env_file(arguments: list[str]) -> tuple[list[str], Path | None]:

@@ -15,7 +15,6 @@ from payment_token.bootstrap import (
     Role,
     Service,
     build_listeners,
-    open_keystore,
     serving,
 )
 from payment_token.cli.deployment import database_url
@@ -23,11 +22,11 @@ from payment_token.cli.development import DEMO_MERCHANT, init_deployment, restor
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.serve import end_signalled, reload_on_hangup, wait_for
 from payment_token.cli.terminal import console, listing
-from payment_token.cli.virtual_terminal import VirtualTerminal
+from payment_token.cli.virtual_terminal import VirtualTerminal, inject
 from payment_token.domain.device_payload import PartFormat
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
-from payment_token.settings import DEVELOPMENT_FOLDER, Settings
+from payment_token.settings import DEVELOPMENT_FOLDER, ConfigurationError, Settings
 
 _READS = (
     ("default-tdes-2key", PartFormat.TRACK2, PUBLISHED_CARDS[0]),
@@ -155,11 +154,11 @@ class _Tour:
         console.print(table)
 
     async def _terminal(self, device_id: str, bdk_id: str) -> VirtualTerminal:
-        known = {bdk.bdk_id: bdk for bdk, _ in await self.service.directory.list_bdks()}
-        bdk = known[bdk_id]
-        return VirtualTerminal(
-            device_id, bdk, open_keystore(self.settings).bdk_for_simulation(bdk.key_uri)
-        )
+        registered = await self.service.directory.find_bdk(bdk_id)
+        if registered is None:
+            raise ConfigurationError(f"There is no key {bdk_id} in this deployment.")
+        custodians = self.service.keys.custodians
+        return await inject(device_id, DEMO_MERCHANT, registered.bdk, custodians)
 
     def _release_body(self, merchant_id: str) -> dict[str, Any]:
         return {

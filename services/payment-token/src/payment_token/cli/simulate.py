@@ -10,14 +10,15 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from payment_token.bootstrap import open_keystore
-from payment_token.cli.deployment import directory_of, load_settings, with_pool
+from payment_token.cli.deployment import directory_of, load_settings, with_custody
 from payment_token.cli.development import DEMO_MERCHANT
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.terminal import console, listing
-from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal
+from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal, inject
 from payment_token.domain.device_payload import KeyVariant, Mode, PartFormat, Scheme
 from payment_token.domain.enrolment import BaseDerivationKey
+from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError, Settings
 
@@ -38,7 +39,7 @@ def terminal(
     ),
     part: PartFormat = typer.Option(PartFormat.TRACK2, "--format", help="What each read is."),
     bdk_id: str | None = typer.Option(
-        None, "--bdk", help="A key of the development keystore; default: the scheme's."
+        None, "--bdk", help="The id of a BDK; default: the scheme's."
     ),
     key_variant: KeyVariant = typer.Option(KeyVariant.DATA_REQUEST, "--key-variant"),
     mode: Mode = typer.Option(Mode.CBC, "--mode"),
@@ -51,15 +52,18 @@ def terminal(
         None, "--api-key-file", help="Default: api-key beside the .env."
     ),
 ) -> None:
-    """A terminal that encrypts published test cards under a key of the development keystore, and sends them."""
+    """A terminal that encrypts published test cards under a key that the BDK's custodian gives, and sends them."""
     settings = load_settings()
-    bdk = _choose_bdk(settings, scheme, bdk_id)
-    virtual = VirtualTerminal(
-        device_id or f"SIM-{uuid.uuid4().hex[:8]}",
-        bdk,
-        open_keystore(settings).bdk_for_simulation(bdk.key_uri),
-        Encryption(key_variant, mode),
-    )
+    if settings.in_production:
+        raise ConfigurationError("Terminals are simulated outside production only.")
+
+    async def injected(pool: Pool, custodians: Custodians) -> tuple[str, VirtualTerminal]:
+        bdk = await _choose_bdk(directory_of(settings, pool), scheme, bdk_id)
+        name = device_id or f"SIM-{uuid.uuid4().hex[:8]}"
+        encryption = Encryption(key_variant, mode)
+        return bdk.bdk_id, await inject(name, merchant, bdk, custodians, encryption)
+
+    chosen, virtual = with_custody(settings, injected)
     headers = {"Authorization": f"Bearer {_read_api_key(settings, api_key_file)}"}
     answers: Counter[str] = Counter()
     tokens: list[dict[str, str]] = []
@@ -67,7 +71,7 @@ def terminal(
         httpx.Client(base_url=url or _public_url(settings), headers=headers, timeout=10) as client,
         _progress() as bar,
     ):
-        task = bar.add_task(f"{virtual.device_id} ({bdk.bdk_id})", total=count)
+        task = bar.add_task(f"{virtual.device_id} ({chosen})", total=count)
         started = time.monotonic()
         for number in range(count):
             _wait_for_turn(started, number, rate)
@@ -88,14 +92,13 @@ def terminal(
         raise typer.Exit(1)
 
 
-def _choose_bdk(settings: Settings, scheme: Scheme, bdk_id: str | None) -> BaseDerivationKey:
-    async def read(pool: Pool) -> list[BaseDerivationKey]:
-        return [bdk for bdk, _ in await directory_of(settings, pool).list_bdks()]
-
-    known = with_pool(settings, read)
+async def _choose_bdk(
+    directory: PostgresDeviceDirectory, scheme: Scheme, bdk_id: str | None
+) -> BaseDerivationKey:
+    usable = [known.bdk for known in await directory.list_bdks() if known.retired_at is None]
     wanted = [
         bdk
-        for bdk in known
+        for bdk in usable
         if (bdk.bdk_id == bdk_id if bdk_id else bdk.is_default) and bdk.algorithm.scheme is scheme
     ]
     if not wanted:

@@ -1,60 +1,66 @@
-"""The transaction keys of terminals, with a bounded memory of where each terminal's key tree stands.
+"""The keys of terminals, with a bounded memory of where each terminal's key tree stands.
 
 Derived keys exist in memory only, bounded in number and age. A terminal's counter moves on by one or two, so its next
 key is one or two steps from the last one; without this, every payload would cost a call to the custodian and a walk
-from the root.
+from the root. Once a terminal is known, the custodian is asked at most once for each time that its key falls due.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable
 
+from payment_token.domain.device_aead import AEADKeyName
 from payment_token.domain.dukpt import KSN, DerivationPath
 from payment_token.domain.enrolment import BaseDerivationKey
+from payment_token.domain.expiring_cache import ExpiringCache
 from payment_token.domain.ports import InitialKeys
 from payment_token.domain.sensitive import SecretKey
 
+DEFAULT_LIMIT = 10_000
+DEFAULT_AGE_SECONDS = 300.0
+
 
 class DeviceKeys:
-    """For use from one event loop. ``monotonic`` gives seconds."""
+    """For use from one event loop. ``monotonic`` gives seconds, ``random`` a number from 0 to 1."""
 
     def __init__(
         self,
         initial_keys: InitialKeys,
         monotonic: Callable[[], float],
+        random: Callable[[], float],
         *,
-        limit: int = 10_000,
-        age_seconds: float = 300,
+        limit: int = DEFAULT_LIMIT,
+        age_seconds: float = DEFAULT_AGE_SECONDS,
     ) -> None:
         self._initial_keys = initial_keys
-        self._monotonic = monotonic
-        self._limit = limit
-        self._age_seconds = age_seconds
-        self._paths: OrderedDict[tuple[str, bytes], tuple[DerivationPath, float]] = OrderedDict()
+        self._held: ExpiringCache[tuple[str, bytes], DerivationPath | SecretKey] = ExpiringCache(
+            monotonic, random, _wipe, limit=limit, age_seconds=age_seconds
+        )
 
     async def transaction_key(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
         """Raises KeyCustodianUnavailableError for a terminal that is not in memory while the custodian is away."""
-        name = (bdk.bdk_id, ksn.initial_key_id)
-        path = self._remembered(name)
-        if path is None:
-            path = DerivationPath(ksn.scheme, await self._initial_keys.initial_key(bdk, ksn))
-            self._remember(name, path)
+
+        async def make() -> DerivationPath:
+            return DerivationPath(ksn.scheme, await self._initial_keys.initial_key(bdk, ksn))
+
+        path = await self._held.get((bdk.bdk_id, ksn.initial_key_id), make)
+        if not isinstance(path, DerivationPath):
+            raise TypeError("a BDK serves one derivation scheme")
         return path.transaction_key(ksn)
 
+    async def aead_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
+        """The 32-byte key of a ``device-aead`` terminal. Raises as above."""
+
+        async def make() -> SecretKey:
+            return await self._initial_keys.device_key(bdk, name)
+
+        key = await self._held.get((bdk.bdk_id, name.initial_key_id), make)
+        if not isinstance(key, SecretKey):
+            raise TypeError("a BDK serves one derivation scheme")
+        return key
+
     def forget_expired(self) -> None:
-        """Drops what is past its age, also of terminals that never come back; called every now and then."""
-        now = self._monotonic()
-        for name in [name for name, (_, until) in self._paths.items() if now >= until]:
-            del self._paths[name]
+        """Called every now and then."""
+        self._held.forget_expired()
 
-    def _remembered(self, name: tuple[str, bytes]) -> DerivationPath | None:
-        path, until = self._paths.get(name, (None, 0.0))
-        if path is not None and self._monotonic() < until:
-            self._paths.move_to_end(name)
-            return path
-        self._paths.pop(name, None)
-        return None
 
-    def _remember(self, name: tuple[str, bytes], path: DerivationPath) -> None:
-        self._paths[name] = (path, self._monotonic() + self._age_seconds)
-        while len(self._paths) > self._limit:
-            self._paths.popitem(last=False)
+def _wipe(held: DerivationPath | SecretKey) -> None:
+    held.wipe()

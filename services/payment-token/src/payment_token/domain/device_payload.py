@@ -9,6 +9,7 @@ class Scheme(StrEnum):
 
     DUKPT_TDES = "dukpt-tdes"  # ANSI X9.24-1:2009
     DUKPT_AES = "dukpt-aes"  # ANSI X9.24-3:2017
+    DEVICE_AEAD = "device-aead"  # see device_aead.py
 
 
 class KeyVariant(StrEnum):
@@ -55,10 +56,14 @@ class EncryptedPart:
 
 @dataclass(frozen=True, slots=True)
 class EncryptedPayload:
-    """A payload as the request states it. What is ``None`` is left to the device's profile or to the scheme."""
+    """A payload as the request states it. What is ``None`` is left to the device's profile or to the scheme.
 
-    ksn: str
+    A DUKPT payload has a ``ksn``, one of ``device-aead`` a ``key_epoch``.
+    """
+
     parts: tuple[EncryptedPart, ...]
+    ksn: str | None = None
+    key_epoch: int | None = None
     scheme: Scheme | None = None
     key_variant: KeyVariant | None = None
     cipher: Cipher | None = None

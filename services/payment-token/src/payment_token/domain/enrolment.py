@@ -13,20 +13,32 @@ _SHORTEST_KSN_DIGITS = 20
 
 
 class BDKAlgorithm(StrEnum):
-    """What a BDK is. It settles the one derivation scheme that the key serves."""
+    """What a BDK derives. It settles the one derivation scheme that the key serves."""
 
     TDES_2KEY = "tdes-2key"
     AES_128 = "aes-128"
     AES_192 = "aes-192"
     AES_256 = "aes-256"
+    DEVICE_AEAD = "device-aead"
 
     @property
     def scheme(self) -> Scheme:
+        if self is BDKAlgorithm.DEVICE_AEAD:
+            return Scheme.DEVICE_AEAD
         return Scheme.DUKPT_TDES if self is BDKAlgorithm.TDES_2KEY else Scheme.DUKPT_AES
 
     @property
     def key_bytes(self) -> int:
-        return {"tdes-2key": 16, "aes-128": 16, "aes-192": 24, "aes-256": 32}[self]
+        return _KEY_BYTES[self]
+
+
+_KEY_BYTES = {
+    BDKAlgorithm.TDES_2KEY: 16,
+    BDKAlgorithm.AES_128: 16,
+    BDKAlgorithm.AES_192: 24,
+    BDKAlgorithm.AES_256: 32,
+    BDKAlgorithm.DEVICE_AEAD: 32,
+}
 
 
 class DeviceState(StrEnum):
@@ -48,7 +60,10 @@ class RegistrationRule(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BaseDerivationKey:
-    """The name of a BDK, never the key: ``key_uri`` says which custodian holds it and under which name."""
+    """The name of a BDK, never the key: ``key_uri`` says which custodian holds it and under which name.
+
+    With a ``merchant_id`` it serves the terminals of that merchant only.
+    """
 
     bdk_id: str
     key_uri: str
@@ -57,10 +72,13 @@ class BaseDerivationKey:
     allow_pin_variant: bool = False
     is_default: bool = False
     profile: DeviceProfile = field(default_factory=DeviceProfile)
+    merchant_id: MerchantId | None = None
 
     @property
     def encryption_defaults(self) -> DeviceProfile:
         """What holds where neither the request nor a profile speaks."""
+        if self.algorithm is BDKAlgorithm.DEVICE_AEAD:
+            return DeviceProfile(scheme=Scheme.DEVICE_AEAD)
         return DeviceProfile(
             scheme=self.algorithm.scheme,
             key_variant=KeyVariant.DATA_REQUEST,
@@ -98,12 +116,17 @@ def admit(enrolment: Enrolment, rule: RegistrationRule) -> None:
         raise DeviceSuspendedError
 
 
-def normalised_ksn(text: str) -> str:
-    """The KSN as registered prefixes see it: upper case, an 8-byte TDES KSN with the FFFF that terminals leave out."""
-    return text.upper().rjust(_SHORTEST_KSN_DIGITS, "F")
+def normalised_ksn(text: str | None) -> str:
+    """The KSN as registered prefixes see it: upper case, an 8-byte TDES KSN with the FFFF that terminals leave out.
+
+    Empty where the payload has none.
+    """
+    return "" if text is None else text.upper().rjust(_SHORTEST_KSN_DIGITS, "F")
 
 
-def choose_bdk(enrolment: Enrolment, ksn_text: str, scheme: Scheme | None) -> BaseDerivationKey:
+def choose_bdk(
+    enrolment: Enrolment, ksn_text: str | None, scheme: Scheme | None
+) -> BaseDerivationKey:
     """The BDK of the registration; else the longest KSN prefix; else a default one of the stated scheme.
 
     Raises UnknownDeviceError when none serves the terminal, InvalidFieldError when only the scheme could tell.

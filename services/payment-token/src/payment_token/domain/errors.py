@@ -1,7 +1,8 @@
 """What can go wrong, by what the caller can do about it.
 
 Each error has a stable ``code``. Its text names fields and limits, never values, because it may be shown to a caller
-and written to a log. ``api/errors.py`` maps every class once to HTTP; a test walks all subclasses.
+and written to a log. ``api/errors.py`` maps every class with a code once to HTTP; a test walks all subclasses. A class
+without a code of its own is a kind of its parent: callers see no difference, operators do.
 """
 
 from typing import ClassVar
@@ -213,6 +214,25 @@ class DatabaseUnavailableError(TemporarilyUnavailableError):
 class KeyCustodianUnavailableError(TemporarilyUnavailableError):
     code = "key_custodian_unavailable"
     default_detail = "The custodian of the keys does not answer. Send the same request again."
+
+
+class KeyCustodianThrottledError(KeyCustodianUnavailableError):
+    """The custodian refuses more calls for now: its quota is used up."""
+
+    default_detail = (
+        "The custodian of the keys is at its limit. Send the same request again, later."
+    )
+
+
+class KeyCustodianRefusedError(KeyCustodianUnavailableError):
+    """The custodian answers, and refuses: a key is missing or disabled, or a permission is.
+
+    ``advice`` says which to an operator; a caller of the API gets the general text.
+    """
+
+    def __init__(self, advice: str) -> None:
+        self.advice = advice
+        super().__init__()
 
 
 class AuditUnavailableError(TemporarilyUnavailableError):

@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import Protocol
 
 from payment_token.domain.audit import DecryptEvent
+from payment_token.domain.device_aead import AEADKeyName
+from payment_token.domain.device_profile import Encryption
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, Enrolment
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.keys import NamedKey
-from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.token import Claim, NewToken, StoredToken
 from payment_token.domain.token_id import TokenId
 from payment_token.domain.worker_policy import WorkerPolicy
@@ -32,6 +34,20 @@ class InitialKeys(Protocol):
         """The initial key of the device that the KSN names (X9.24-1 Annex A.6, X9.24-3 §6.3.3)."""
         ...
 
+    async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
+        """The 32-byte key of a ``device-aead`` terminal."""
+        ...
+
+
+class RemoteDecryptor(Protocol):
+    """A custodian that decrypts payloads itself, so that not even derived keys reach this process."""
+
+    async def decrypt(
+        self, bdk: BaseDerivationKey, ksn: KSN, encryption: Encryption, ciphertext: bytes
+    ) -> SensitiveBytes:
+        """Raises DecryptionFailedError where the custodian refuses the ciphertext."""
+        ...
+
 
 class KeyEncrypter(Protocol):
     """A custodian of KEKs. ``context`` binds a wrapped key: it does not unwrap under any other."""
@@ -42,10 +58,28 @@ class KeyEncrypter(Protocol):
         """A new 32-byte key in clear, and wrapped under the KEK."""
         ...
 
+    async def wrap_key(self, kek_uri: str, key: SecretKey, context: Mapping[str, str]) -> bytes: ...
+
     async def unwrap_key(
         self, kek_uri: str, wrapped: bytes, context: Mapping[str, str]
     ) -> SecretKey:
         """Raises RecordIntegrityFailureError when the wrapped key is not of this KEK and context."""
+        ...
+
+
+class KEKs(Protocol):
+    """The life of KEKs, for rotation."""
+
+    async def make_kek(self, like_uri: str, name: str) -> str:
+        """Makes a KEK where ``like_uri`` lives, and returns its URI; a custodian that numbers its keys ignores the name."""
+        ...
+
+    async def destroy_kek(self, kek_uri: str, waiting_days: int) -> datetime | None:
+        """Begins its destruction. Returns when it will be gone, ``None`` when it is."""
+        ...
+
+    async def destruction_due(self, kek_uri: str) -> datetime | None:
+        """When a KEK whose destruction has begun will be gone, ``None`` when it is."""
         ...
 
 
@@ -62,6 +96,10 @@ class VersionedKeys(Protocol):
 
 
 class ServiceKeys(VersionedKeys, Protocol):
+    async def opening(self) -> Mapping[str, NamedKey]:
+        """Every version that opens records, by name. For work of seconds: ask again after that."""
+        ...
+
     def forget_active(self) -> None:
         """The version last given as active turned out to be so no longer: find out anew."""
         ...

@@ -6,6 +6,7 @@ is the request as it was read, not as it was written: white space and the order 
 
 import hmac
 
+from payment_token.domain.device_payload import EncryptedPayload
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.length_prefixed import length_prefixed
 from payment_token.domain.tokenise_request import TokeniseRequest
@@ -23,7 +24,7 @@ def request_fingerprint(request: TokeniseRequest, key: NamedKey) -> bytes:
         request.merchant_id.encode(),
         request.device_id.encode(),
         str(request.ttl_seconds).encode(),
-        payload.ksn.upper().encode(),
+        _key_name(payload).encode(),
         *(
             str(value).encode()
             for value in (payload.scheme, payload.key_variant, payload.cipher, payload.mode)
@@ -34,3 +35,9 @@ def request_fingerprint(request: TokeniseRequest, key: NamedKey) -> bytes:
         *metadata,
     )
     return hmac.digest(key.key.reveal(), message, "sha256")
+
+
+def _key_name(payload: EncryptedPayload) -> str:
+    # The epoch of device-aead stands where DUKPT has its KSN, so that what is stored for DUKPT stays as it was.
+    epoch = "" if payload.key_epoch is None else f"epoch {payload.key_epoch}"
+    return (payload.ksn or "").upper() + epoch

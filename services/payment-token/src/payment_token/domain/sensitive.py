@@ -53,9 +53,25 @@ class Sensitive(Generic[Value]):
 
 
 class SecretKey(Sensitive[bytes]):
-    """The clear bytes of a cryptographic key."""
+    """The clear bytes of a cryptographic key. Whoever keeps one for a time wipes it when that time is over."""
 
-    __slots__ = ()
+    __slots__ = ("_wiped",)
+
+    def __init__(self, value: bytes) -> None:
+        # Kept as a bytearray, whose content can be overwritten.
+        super().__init__(bytearray(value))  # type: ignore[arg-type]
+        self._wiped = False
+
+    def reveal(self) -> bytes:
+        """A copy. Raises ValueError once the key was wiped: zeros must never be taken for a key."""
+        if self._wiped:
+            raise ValueError("this key was wiped")
+        return bytes(self._value)
+
+    def wipe(self) -> None:
+        """Overwrites the key here. The copies that were revealed are the interpreter's, which does not wipe."""
+        self._value[:] = bytes(len(self._value))  # type: ignore[index]
+        self._wiped = True
 
 
 class SensitiveText(Sensitive[str]):

@@ -20,12 +20,8 @@ from payment_token.domain.card_data import (
     mask,
     read_card,
 )
-from payment_token.domain.device_keys import DeviceKeys
-from payment_token.domain.device_payload import EncryptedPayload, KeyVariant
-from payment_token.domain.device_profile import Encryption, settle_encryption
-from payment_token.domain.dukpt import KSN, payload_key
+from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.enrolment import (
-    BaseDerivationKey,
     Device,
     RegistrationRule,
     admit,
@@ -41,7 +37,6 @@ from payment_token.domain.errors import (
     UnknownDeviceError,
 )
 from payment_token.domain.keys import NamedKey
-from payment_token.domain.payload_cipher import check_shape, decrypt
 from payment_token.domain.ports import (
     Clock,
     DeviceDirectory,
@@ -52,6 +47,7 @@ from payment_token.domain.ports import (
 )
 from payment_token.domain.request_fingerprint import request_fingerprint
 from payment_token.domain.sealing import Purpose, Random, seal
+from payment_token.domain.settled_payload import SettledPayload, settle_payload
 from payment_token.domain.token import (
     Claim,
     DeviceBinding,
@@ -101,7 +97,7 @@ class Tokenise:
         clock: Clock,
         store: TokenStore,
         directory: DeviceDirectory,
-        device_keys: DeviceKeys,
+        decrypt_payload: DecryptPayload,
         service_keys: ServiceKeys,
         epoch_keys: VersionedKeys,
         index_keys: VersionedKeys,
@@ -111,7 +107,7 @@ class Tokenise:
         self._clock = clock
         self._store = store
         self._directory = directory
-        self._device_keys = device_keys
+        self._decrypt_payload = decrypt_payload
         self._service_keys = service_keys
         self._epoch_keys = epoch_keys
         self._index_keys = index_keys
@@ -161,50 +157,25 @@ class Tokenise:
         return Tokenised(stored.token, replayed=True)
 
     async def _read(self, request: TokeniseRequest) -> _Read:
-        payload = request.payload
+        payload = await self._settle(request)
+        parts = await self._decrypt_payload(payload)
+        card = read_card(parts, self._rules.card_checks, self._clock.now())
+        return _Read(
+            card, DeviceBinding(payload.bdk.bdk_id, payload.initial_key_id, request.device_id)
+        )
+
+    async def _settle(self, request: TokeniseRequest) -> SettledPayload:
+        ksn, scheme = request.payload.ksn, request.payload.scheme
         enrolment = await self._directory.enrolment(
-            request.merchant_id, request.device_id, normalised_ksn(payload.ksn)
+            request.merchant_id, request.device_id, normalised_ksn(ksn)
         )
         admit(enrolment, self._rules.registration)
-        bdk = choose_bdk(enrolment, payload.ksn, payload.scheme)
-        encryption = self._encryption(payload, bdk, enrolment.device)
-        ksn = KSN.from_hex(payload.ksn, encryption.scheme)
-        _check_initial_key(enrolment.device, ksn)
-        card = await self._decrypt(payload, bdk, encryption, ksn)
-        return _Read(card, DeviceBinding(bdk.bdk_id, ksn.initial_key_id, request.device_id))
-
-    def _encryption(
-        self, payload: EncryptedPayload, bdk: BaseDerivationKey, device: Device | None
-    ) -> Encryption:
-        profile = bdk.profile if device is None else device.profile.over(bdk.profile)
-        encryption = settle_encryption(
-            payload, profile, bdk.encryption_defaults, profile_required=self._rules.profile_required
+        bdk = choose_bdk(enrolment, ksn, scheme)
+        payload = settle_payload(
+            request, bdk, enrolment.device, profile_required=self._rules.profile_required
         )
-        if encryption.scheme is not bdk.algorithm.scheme:
-            raise InvalidFieldError(
-                "encrypted_payload.scheme", "is not the one that this device's key serves"
-            )
-        if encryption.key_variant is KeyVariant.PIN and not bdk.allow_pin_variant:
-            raise InvalidFieldError(
-                "encrypted_payload.key_variant", "this device's key does not allow the pin variant"
-            )
-        for part in payload.parts:
-            check_shape(encryption.cipher, encryption.mode, encryption.iv, part.ciphertext)
-        return encryption
-
-    async def _decrypt(
-        self, payload: EncryptedPayload, bdk: BaseDerivationKey, encryption: Encryption, ksn: KSN
-    ) -> PaymentData:
-        transaction_key = await self._device_keys.transaction_key(bdk, ksn)
-        key = payload_key(transaction_key, ksn, encryption.key_variant, encryption.cipher)
-        parts = [
-            (
-                part.format,
-                decrypt(key, encryption.cipher, encryption.mode, encryption.iv, part.ciphertext),
-            )
-            for part in payload.parts
-        ]
-        return read_card(parts, self._rules.card_checks, self._clock.now())
+        _check_initial_key(enrolment.device, payload)
+        return payload
 
     async def _seal(self, request: TokeniseRequest, read: _Read, ttl: timedelta) -> NewToken:
         service_key = await self._service_keys.active()
@@ -251,11 +222,11 @@ class Tokenise:
         return StoredToken(token, sealed_pan, sealed_sad, deadline, sad_destroyed_at=None)
 
 
-def _check_initial_key(device: Device | None, ksn: KSN) -> None:
+def _check_initial_key(device: Device | None, payload: SettledPayload) -> None:
     # The claimed device id proves nothing; the initial key that the KSN names is what the terminal really has.
     if (
         device is not None
         and device.initial_key_ids
-        and ksn.initial_key_id not in device.initial_key_ids
+        and payload.initial_key_id not in device.initial_key_ids
     ):
         raise UnknownDeviceError

@@ -1,91 +1,205 @@
-"""Service and index keys: wrapped in the database, clear in memory for a bounded time."""
+"""The versions of one key: wrapped in the database, clear in memory for a bounded time."""
 
+import logging
 import time
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
-from payment_token.domain.errors import EncryptionKeyOverdueError
+from payment_token.domain.errors import (
+    EncryptionKeyOverdueError,
+    KeyCustodianUnavailableError,
+    RecordIntegrityFailureError,
+)
+from payment_token.domain.key_life.cryptoperiod import Cryptoperiod, Standing
+from payment_token.domain.key_life.version import KeyPurpose, KeyState, KeyVersion
 from payment_token.domain.keys import NamedKey
-from payment_token.domain.ports import KeyEncrypter
-from payment_token.infrastructure.database.wrapped_keys import PostgresWrappedKeys, WrappedKey
+from payment_token.domain.ports import Clock, KeyEncrypter
+from payment_token.infrastructure.database.key_versions import PostgresKeyVersions
+
+logger = logging.getLogger(__name__)
 
 AGE_SECONDS = 300.0
+
+# A clear key is unwrapped anew this long before its age is up, away from any request. While the custodian is away the
+# keys in memory go on to the end of their age.
+_AHEAD_SECONDS = 60.0
 
 # How long another process may go on sealing under a version after it stopped being the active one. The store refuses
 # such a record in the same transaction, so this bounds wasted work, not safety.
 _ACTIVE_AGE_SECONDS = 5.0
 
+_WIPE_DELAY_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class _Held:
     key: NamedKey
+    wrapped: bytes
     until: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Active:
+    version: KeyVersion
+    seen_at: float
+
+
 class Keyring:
-    """The versions of one purpose (``service`` or ``index``). Meets the port ServiceKeys; for one event loop."""
+    """Meets the port ServiceKeys; for one event loop. ``refresh`` is called about every second."""
 
     def __init__(
-        self, purpose: str, keys: PostgresWrappedKeys, encrypter: KeyEncrypter, environment: str
+        self,
+        purpose: KeyPurpose,
+        versions: PostgresKeyVersions,
+        encrypter: KeyEncrypter,
+        clock: Clock,
+        environment: str,
+        cryptoperiod: Cryptoperiod,
     ) -> None:
         self._purpose = purpose
-        self._keys = keys
+        self._versions = versions
         self._encrypter = encrypter
+        self._clock = clock
         self._environment = environment
+        self._cryptoperiod = cryptoperiod
         self._held: dict[str, _Held] = {}
-        self._active: _Held | None = None
-
-    async def ensure_first(self, version: str, kek_uri: str) -> None:
-        """Makes the first version of a new deployment; does nothing where there is one."""
-        if await self._keys.active(self._purpose) is not None:
-            return
-        _, wrapped = await self._encrypter.generate_key(kek_uri, self._context(version))
-        await self._keys.add_first(
-            WrappedKey(self._purpose, version, "active", kek_uri, wrapped, self._environment)
-        )
+        self._active: _Active | None = None
+        self._ended: deque[tuple[NamedKey, float]] = deque()
+        self._warned: tuple[str, int] | None = None
+        self._alarmed: set[tuple[str, bytes]] = set()
 
     async def active(self) -> NamedKey:
-        if self._active is None or time.monotonic() >= self._active.until:
-            wrapped = await self._keys.active(self._purpose)
-            if wrapped is None:
-                raise EncryptionKeyOverdueError
-            key = await self._unwrapped(wrapped)
-            self._active = _Held(key, time.monotonic() + _ACTIVE_AGE_SECONDS)
-        return self._active.key
+        version = await self.active_version()
+        if self._purpose.closes and self._standing(version) is Standing.CLOSED:
+            raise EncryptionKeyOverdueError
+        return await self._clear(version)
+
+    async def active_version(self) -> KeyVersion:
+        """Raises EncryptionKeyOverdueError when there is none."""
+        active = self._active
+        if active is None or time.monotonic() >= active.seen_at + _ACTIVE_AGE_SECONDS:
+            self._see(await self._versions.all(self._purpose))
+            active = self._active
+        if active is None:
+            raise EncryptionKeyOverdueError
+        return active.version
 
     async def named(self, name: str) -> NamedKey | None:
         held = self._held.get(name)
         if held is not None and time.monotonic() < held.until:
             return held.key
-        wrapped = await self._keys.named(self._purpose, name)
-        if wrapped is None:
-            self._held.pop(name, None)
-            return None
-        return await self._unwrapped(wrapped)
+        for version in await self._versions.all(self._purpose):
+            if version.version == name and version.state.opens:
+                return await self._clear(version)
+        self._forget(name)
+        return None
 
-    def forget_expired(self) -> None:
-        """Drops clear keys that are past their age; called every now and then."""
-        now = time.monotonic()
-        self._held = {name: held for name, held in self._held.items() if now < held.until}
+    async def opening(self) -> Mapping[str, NamedKey]:
+        versions = await self._versions.all(self._purpose)
+        return {
+            version.version: await self._clear(version)
+            for version in versions
+            if version.state.opens
+        }
 
     def forget_active(self) -> None:
         self._active = None
 
-    async def _unwrapped(self, wrapped: WrappedKey) -> NamedKey:
-        held = self._held.get(wrapped.version)
+    async def refresh(self) -> list[str]:
+        """Learns new versions, forgets ended ones, and keeps clear keys fresh. Returns the names that are usable."""
+        versions = await self._versions.all(self._purpose)
+        self._see(versions)
+        usable = []
+        for version in versions:
+            if not version.state.opens:
+                self._forget(version.version)
+            elif await self._keep_fresh(version):
+                usable.append(version.version)
+        self._warn()
+        self._wipe_ended()
+        return usable
+
+    def _see(self, versions: Sequence[KeyVersion]) -> None:
+        now = time.monotonic()
+        active = [version for version in versions if version.state is KeyState.ACTIVE]
+        self._active = _Active(active[0], now) if active else None
+
+    async def _keep_fresh(self, version: KeyVersion) -> bool:
+        held = self._held.get(version.version)
+        now = time.monotonic()
+        if (
+            held is not None
+            and held.wrapped == version.wrapped_key
+            and now < held.until - _AHEAD_SECONDS
+        ):
+            return True
+        try:
+            await self._unwrap(version)
+        except (KeyCustodianUnavailableError, RecordIntegrityFailureError):
+            if held is None or now >= held.until:
+                self._forget(version.version)
+                return False
+        return True
+
+    async def _clear(self, version: KeyVersion) -> NamedKey:
+        held = self._held.get(version.version)
         if held is not None and time.monotonic() < held.until:
             return held.key
-        clear = await self._encrypter.unwrap_key(
-            wrapped.kms_key_id, wrapped.wrapped_key, self._context(wrapped.version)
-        )
-        key = NamedKey(wrapped.version, clear)
-        self._held[wrapped.version] = _Held(key, time.monotonic() + AGE_SECONDS)
+        return await self._unwrap(version)
+
+    async def _unwrap(self, version: KeyVersion) -> NamedKey:
+        wrapped = version.wrapped_key or b""
+        clear = None
+        if version.environment == self._environment:
+            try:
+                clear = await self._encrypter.unwrap_key(version.kek_uri, wrapped, version.context)
+            except RecordIntegrityFailureError:
+                pass
+        if clear is None:
+            # Somebody exchanged wrapped keys, or brought them from another environment. Operators must hear of it.
+            if (version.version, wrapped) not in self._alarmed:
+                self._alarmed.add((version.version, wrapped))
+                logger.critical(
+                    "a wrapped key is not the one of its row",
+                    extra={"purpose": self._purpose, "version": version.version},
+                )
+            raise RecordIntegrityFailureError
+        key = NamedKey(version.version, clear)
+        self._forget(version.version)
+        self._held[version.version] = _Held(key, wrapped, time.monotonic() + AGE_SECONDS)
         return key
 
-    def _context(self, version: str) -> dict[str, str]:
-        # Bound by the KEK, so that a wrapped key of another version, purpose or environment does not unwrap.
-        return {
-            "service": "payment-token",
-            "purpose": self._purpose,
-            "version": version,
-            "environment": self._environment,
-        }
+    def _forget(self, name: str) -> None:
+        held = self._held.pop(name, None)
+        if held is not None:
+            self._ended.append((held.key, time.monotonic()))
+
+    def _wipe_ended(self) -> None:
+        # Not at once: a request may still be at work with it.
+        now = time.monotonic()
+        while self._ended and now >= self._ended[0][1] + _WIPE_DELAY_SECONDS:
+            self._ended.popleft()[0].key.wipe()
+
+    def _standing(self, version: KeyVersion) -> Standing:
+        return self._cryptoperiod.standing(_activated_at(version), self._clock.now())
+
+    def _warn(self) -> None:
+        if self._active is None:
+            return
+        version = self._active.version
+        days = self._cryptoperiod.warning_days(_activated_at(version), self._clock.now())
+        if days is None or self._warned == (version.version, days):
+            return
+        self._warned = (version.version, days)
+        logger.warning(
+            "a key is due for rotation: run `payment-token keys rotate`",
+            extra={"purpose": self._purpose, "version": version.version, "days_left": days},
+        )
+
+
+def _activated_at(version: KeyVersion) -> datetime:
+    if version.activated_at is None:
+        raise RecordIntegrityFailureError
+    return version.activated_at

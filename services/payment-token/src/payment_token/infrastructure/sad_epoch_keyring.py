@@ -8,13 +8,16 @@ process still holds a key writes it back.
 import asyncio
 import logging
 import secrets
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from payment_token.domain.errors import RecordIntegrityFailureError
+from payment_token.domain.errors import KeyCustodianRefusedError, RecordIntegrityFailureError
+from payment_token.domain.key_life.version import key_context
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import Clock, KeyEncrypter
-from payment_token.infrastructure.database.wrapped_keys import (
+from payment_token.infrastructure.database.epoch_keys import (
     PostgresEpochKeys,
     WrappedEpochKey,
     epoch_of,
@@ -22,11 +25,15 @@ from payment_token.infrastructure.database.wrapped_keys import (
 
 logger = logging.getLogger(__name__)
 
+PURPOSE = "sad-epoch"
 EPOCH = timedelta(hours=1)
 REFRESH_SECONDS = 1.0
 
 # After a crash of the database other processes write their keys back within one refresh; wait for two.
 _PATIENCE_SECONDS = 2 * REFRESH_SECONDS
+
+# How long a key that its custodian refuses is left alone.
+_REFUSED_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +51,21 @@ class SADEpochKeyring:
         encrypter: KeyEncrypter,
         clock: Clock,
         *,
-        kek_uri: str,
+        kek_uri: Callable[[], Awaitable[str]],
         environment: str,
         sad_ttl: timedelta,
+        epoch: timedelta = EPOCH,
     ) -> None:
+        """``kek_uri`` gives the KEK for new epoch keys: that of the active service key, so that it rotates with it."""
         self._keys = keys
         self._encrypter = encrypter
         self._clock = clock
         self._kek_uri = kek_uri
         self._environment = environment
         self._sad_ttl = sad_ttl
+        self._epoch = epoch
         self._held: dict[str, _Held] = {}
+        self._refused: dict[WrappedEpochKey, float] = {}
         self._making = asyncio.Lock()
 
     async def active(self) -> NamedKey:
@@ -78,8 +89,16 @@ class SADEpochKeyring:
         """Learns the keys of other processes, writes back those that the table lost, and forgets the dead."""
         stored = await self._keys.live()
         for wrapped in stored:
-            if wrapped.epoch_key_id not in self._held:
+            held = self._held.get(wrapped.epoch_key_id)
+            if held is None and time.monotonic() >= self._refused.get(wrapped, 0.0):
                 await self._learn(wrapped)
+            elif (
+                held is not None
+                and wrapped != held.wrapped
+                and wrapped.dies_at == held.wrapped.dies_at
+            ):
+                # Moved under another KEK. What is written back after a crash must be under that one.
+                self._held[wrapped.epoch_key_id] = _Held(wrapped, held.key)
         self._bury()
         names = {wrapped.epoch_key_id for wrapped in stored}
         for name, held in self._held.items():
@@ -92,8 +111,9 @@ class SADEpochKeyring:
             clear = await self._encrypter.unwrap_key(
                 wrapped.kms_key_id, wrapped.wrapped_key, self._context(name)
             )
-        except RecordIntegrityFailureError:
-            # A row that somebody changed must not keep the service from its other keys.
+        except (RecordIntegrityFailureError, KeyCustodianRefusedError):
+            # A row that somebody changed, or whose KEK is gone, must not keep the service from its other keys.
+            self._refused[wrapped] = time.monotonic() + _REFUSED_SECONDS
             logger.critical("an epoch key does not unwrap", extra={"epoch_key": name})
         else:
             self._held[name] = _Held(wrapped, NamedKey(name, clear))
@@ -111,12 +131,13 @@ class SADEpochKeyring:
         return min(current, key=lambda held: held.wrapped.epoch_key_id).key if current else None
 
     async def _make(self) -> NamedKey:
-        starts_at, ends_at = epoch_of(self._clock.now(), EPOCH)
+        starts_at, ends_at = epoch_of(self._clock.now(), self._epoch)
         name = f"{starts_at:%Y%m%dT%H%MZ}-{secrets.token_hex(8)}"
-        clear, wrapped_key = await self._encrypter.generate_key(self._kek_uri, self._context(name))
+        kek_uri = await self._kek_uri()
+        clear, wrapped_key = await self._encrypter.generate_key(kek_uri, self._context(name))
         wrapped = WrappedEpochKey(
             name,
-            self._kek_uri,
+            kek_uri,
             wrapped_key,
             self._environment,
             starts_at,
@@ -129,12 +150,29 @@ class SADEpochKeyring:
 
     def _bury(self) -> None:
         now = self._clock.now()
-        self._held = {name: held for name, held in self._held.items() if now < held.wrapped.dies_at}
+        for wrapped in [wrapped for wrapped in self._refused if now >= wrapped.dies_at]:
+            del self._refused[wrapped]
+        for name in [name for name, held in self._held.items() if now >= held.wrapped.dies_at]:
+            self._held.pop(name).key.key.wipe()
 
     def _context(self, name: str) -> dict[str, str]:
-        return {
-            "service": "payment-token",
-            "purpose": "sad-epoch",
-            "version": name,
-            "environment": self._environment,
-        }
+        return key_context(PURPOSE, name, self._environment)
+
+
+class EpochKeyMover:
+    """Meets the port EpochKeysOfKEK. The running processes learn of the move with their next refresh."""
+
+    def __init__(self, keys: PostgresEpochKeys, encrypter: KeyEncrypter, environment: str) -> None:
+        self._keys = keys
+        self._encrypter = encrypter
+        self._environment = environment
+
+    async def move_from(self, kek_uri: str, to_uri: str) -> int:
+        found = [key for key in await self._keys.live() if key.kms_key_id == kek_uri]
+        for key in found:
+            context = key_context(PURPOSE, key.epoch_key_id, self._environment)
+            clear = await self._encrypter.unwrap_key(kek_uri, key.wrapped_key, context)
+            wrapped = await self._encrypter.wrap_key(to_uri, clear, context)
+            clear.wipe()
+            await self._keys.move(replace(key, kms_key_id=to_uri, wrapped_key=wrapped))
+        return len(found)

@@ -13,7 +13,7 @@ DIGITS = {TDES: (16, 20), AES: (24,)}
 COUNTER_BITS = {TDES: 21, AES: 32}
 MOST_ONE_BITS = {TDES: 10, AES: 16}
 
-schemes = st.sampled_from(Scheme)
+schemes = st.sampled_from((TDES, AES))
 
 
 def refused(text: str, scheme: Scheme) -> bool:
@@ -49,11 +49,11 @@ def test_a_terminal_s_counter_has_some_one_bits_but_not_many(scheme, number):
     assert refused(text, scheme) is not valid
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", Scheme)  # device-aead has no KSN, so none of any length
 @pytest.mark.parametrize("length", range(41))
 def test_only_the_scheme_s_lengths_are_taken(scheme, length):
     text = "1".rjust(length, "0")[:length]
-    assert refused(text, scheme) is (length not in DIGITS[scheme])
+    assert refused(text, scheme) is (length not in DIGITS.get(scheme, ()))
 
 
 WRONG = {
@@ -75,7 +75,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", DIGITS)
 def test_anything_but_hexadecimal_digits_is_refused_anywhere(wrong, scheme):
     for length in DIGITS[scheme]:
         good = "1".rjust(length, "0")
@@ -85,7 +85,7 @@ def test_anything_but_hexadecimal_digits_is_refused_anywhere(wrong, scheme):
             assert refused(good[:place] + wrong + good[place:], scheme)
 
 
-@pytest.mark.parametrize("scheme", Scheme)
+@pytest.mark.parametrize("scheme", DIGITS)
 def test_blanks_between_bytes_and_prefixes_are_refused(scheme):
     """Each is of a length that the scheme has; bytes.fromhex alone would skip the blanks."""
     for length in DIGITS[scheme]:

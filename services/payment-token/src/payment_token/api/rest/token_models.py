@@ -96,10 +96,16 @@ class PartBody(StrictModel):
 
 
 class EncryptedPayloadBody(StrictModel):
-    """``iv`` is hexadecimal, one block; null or absent means the zero block."""
+    """``iv`` is hexadecimal, one block; null or absent means the zero block.
+
+    A DUKPT payload has a ``ksn``, one of device-aead a ``key_epoch``.
+    """
 
     scheme: Annotated[Scheme, Strict(strict=False)] | None = None
-    ksn: Annotated[str, Field(max_length=64, description="Key serial number, hexadecimal.")]
+    ksn: (
+        Annotated[str, Field(max_length=64, description="Key serial number, hexadecimal.")] | None
+    ) = None
+    key_epoch: int | None = None
     key_variant: Annotated[KeyVariant, Strict(strict=False)] | None = None
     cipher: Annotated[Cipher, Strict(strict=False)] | None = None
     mode: Annotated[Mode, Strict(strict=False)] | None = None
@@ -108,8 +114,9 @@ class EncryptedPayloadBody(StrictModel):
 
     def to_domain(self) -> EncryptedPayload:
         return EncryptedPayload(
-            ksn=self.ksn,
             parts=tuple(EncryptedPart(part.format, part.ciphertext) for part in self.parts),
+            ksn=self.ksn,
+            key_epoch=self.key_epoch,
             scheme=self.scheme,
             key_variant=self.key_variant,
             cipher=self.cipher,

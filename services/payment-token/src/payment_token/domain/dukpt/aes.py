@@ -68,6 +68,11 @@ def initial_key(bdk: SecretKey, ksn: KSN) -> SecretKey:
     return SecretKey(_derive(key, KeyUsage.INITIAL_KEY, _type_of(key), ksn.initial_key_id))
 
 
+def initial_key_blocks(ksn: KSN, key_bytes: int) -> bytes:
+    """What is encrypted under a BDK of that size for an initial key, whose bytes are the first of the result."""
+    return _blocks(KeyUsage.INITIAL_KEY, _AES_OF_LENGTH[key_bytes], ksn.initial_key_id)
+
+
 def next_key(key: bytes, initial_key_id: bytes, counter: int) -> bytes:
     """One step of the walk: the intermediate key for the counter with the bits taken so far (§6.3.4)."""
     return _derive(
@@ -104,6 +109,11 @@ def _place(initial_key_id: bytes, counter: int) -> bytes:
 
 
 def _derive(key: bytes, usage: KeyUsage, key_type: KeyType, place: bytes) -> bytes:
+    encryptor = Cipher(AES(key), modes.ECB()).encryptor()
+    return encryptor.update(_blocks(usage, key_type, place))[: key_type.length]
+
+
+def _blocks(usage: KeyUsage, key_type: KeyType, place: bytes) -> bytes:
     tail = b"".join(
         (
             usage.to_bytes(2, "big"),
@@ -112,8 +122,6 @@ def _derive(key: bytes, usage: KeyUsage, key_type: KeyType, place: bytes) -> byt
             place,
         )
     )
-    blocks = b"".join(
+    return b"".join(
         bytes((_VERSION, number)) + tail for number in range(1, -(-key_type.length // _BLOCK) + 1)
     )
-    encryptor = Cipher(AES(key), modes.ECB()).encryptor()
-    return encryptor.update(blocks)[: key_type.length]

@@ -42,6 +42,11 @@ class DerivationPath:
             self._keys.append(key)
         return key
 
+    def wipe(self) -> None:
+        """Overwrites its keys; it gives none afterwards."""
+        for key in (self._initial_key, *self._keys):
+            key.wipe()
+
     def _drop_what_leads_elsewhere(self, counter: int) -> None:
         # A kept key lies on the way when its counter is the high part of this one: the same bits down to its lowest.
         while self._reached:

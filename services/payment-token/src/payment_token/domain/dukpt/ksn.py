@@ -49,7 +49,7 @@ class KSN:
     @classmethod
     def of_any_counter(cls, text: str, scheme: Scheme) -> Self:
         """The same without the rule on counters: for published vectors whose counters no terminal uses."""
-        if len(text) not in _HEX_DIGITS[scheme] or not (text.isascii() and text.isalnum()):
+        if len(text) not in _HEX_DIGITS.get(scheme, ()) or not (text.isascii() and text.isalnum()):
             raise BadKSNError
         value = _bytes_of(text)
         if scheme is Scheme.DUKPT_AES:

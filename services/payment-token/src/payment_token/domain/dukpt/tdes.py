@@ -23,12 +23,22 @@ _TRANSFORM_MASK = int.from_bytes(bytes.fromhex("C0C0C0C000000000C0C0C0C000000000
 
 def initial_key(bdk: SecretKey, ksn: KSN) -> SecretKey:
     """The key that a terminal is injected with (A.6): the KSN with its counter zeroed, encrypted under the BDK twice."""
-    material = ksn.initial_key_id[:_BLOCK]
+    block = initial_key_block(ksn)
+    right = right_half_key(bdk)
+    return SecretKey(_encrypt_ecb(bdk.reveal(), block) + _encrypt_ecb(right.reveal(), block))
+
+
+def initial_key_block(ksn: KSN) -> bytes:
+    """The 8 bytes that are encrypted under the BDK, and under its :func:`right_half_key`, for an initial key (A.6)."""
+    return ksn.initial_key_id[:_BLOCK]
+
+
+def right_half_key(bdk: SecretKey) -> SecretKey:
+    """The BDK with the mask over it that gives the right half of an initial key (A.6)."""
     key = bdk.reveal()
     if len(key) != _KEY_BYTES:
         raise ValueError("a TDES base derivation key is 16 bytes")
-    other = (int.from_bytes(key, "big") ^ _TRANSFORM_MASK).to_bytes(_KEY_BYTES, "big")
-    return SecretKey(_encrypt_ecb(key, material) + _encrypt_ecb(other, material))
+    return SecretKey((int.from_bytes(key, "big") ^ _TRANSFORM_MASK).to_bytes(_KEY_BYTES, "big"))
 
 
 def next_key(key: int, initial_key_id: int, counter: int) -> int:

@@ -7,6 +7,7 @@ matters because GCM does not commit to its key.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -50,13 +51,9 @@ def open_record(record: SealedRecord, key: NamedKey, binding: Binding) -> Sensit
     Raises RecordIntegrityFailureError when the record was changed or moved to another row, purpose, merchant or
     environment, when the expiry of its row was edited, or when ``key`` is not the one that it was sealed under.
     """
-    if record.key_name != key.name or record.purpose is not binding.purpose:
-        raise RecordIntegrityFailureError
     plaintext = None
+    dek = _unwrapped_dek(record, key, binding)
     try:
-        dek = _wrapping_key(key.key, record.salt, record.purpose).decrypt(
-            record.wrap_nonce, record.wrapped_dek, binding.of_wrap(_FORMAT_LABEL, key.name)
-        )
         plaintext = AESGCM(dek).decrypt(
             record.payload_nonce, record.payload, binding.of_payload(_FORMAT_LABEL)
         )
@@ -65,6 +62,41 @@ def open_record(record: SealedRecord, key: NamedKey, binding: Binding) -> Sensit
     if plaintext is None:
         raise RecordIntegrityFailureError
     return SensitiveBytes(plaintext)
+
+
+def rewrap(
+    record: SealedRecord, old: NamedKey, new: NamedKey, binding: Binding, random: Random
+) -> bytes:
+    """The same record with its DEK wrapped under another key, and a new salt. The payload is not touched.
+
+    Raises RecordIntegrityFailureError as :func:`open_record` does, as far as the wrapped DEK tells.
+    """
+    dek = _unwrapped_dek(record, old, binding)
+    salt, wrap_nonce = random(SALT_BYTES), random(NONCE_BYTES)
+    return replace(
+        record,
+        key_name=new.name,
+        salt=salt,
+        wrap_nonce=wrap_nonce,
+        wrapped_dek=_wrapping_key(new.key, salt, record.purpose).encrypt(
+            wrap_nonce, dek, binding.of_wrap(_FORMAT_LABEL, new.name)
+        ),
+    ).to_bytes()
+
+
+def _unwrapped_dek(record: SealedRecord, key: NamedKey, binding: Binding) -> bytes:
+    if record.key_name != key.name or record.purpose is not binding.purpose:
+        raise RecordIntegrityFailureError
+    dek = None
+    try:
+        dek = _wrapping_key(key.key, record.salt, record.purpose).decrypt(
+            record.wrap_nonce, record.wrapped_dek, binding.of_wrap(_FORMAT_LABEL, key.name)
+        )
+    except InvalidTag:
+        pass
+    if dek is None:
+        raise RecordIntegrityFailureError
+    return dek
 
 
 def _wrapping_key(key: SecretKey, salt: bytes, purpose: Purpose) -> AESGCM:

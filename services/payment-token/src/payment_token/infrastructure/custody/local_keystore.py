@@ -1,95 +1,132 @@
-"""The development keystore: BDKs and KEKs in one file, sealed under a key file.
+"""The development keystore: BDKs and KEKs in one file, sealed under a key file or a passphrase.
 
 It is the one place in the product where a BDK is ever in this process's memory. It serves development and tests, and
 refuses to exist when ENVIRONMENT=production.
 
-The file is JSON: for each key its algorithm and the AES-256-GCM of its bytes (nonce ‖ ciphertext ‖ tag, hexadecimal),
-with the key's name and algorithm as associated data, so that entries cannot be swapped or renamed.
+The file is JSON. ``keys`` has for each key its algorithm and the AES-256-GCM of its bytes (nonce ‖ ciphertext ‖ tag,
+hexadecimal), with the key's name and algorithm as associated data, so that entries cannot be swapped or renamed.
+``scrypt_salt`` is there when a passphrase seals them (scrypt, N = 2^15, r = 8, p = 1: RFC 7914).
 """
 
 import json
 import os
 import secrets
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from payment_token.domain.dukpt import KSN, initial_key
+from payment_token.domain import dukpt
+from payment_token.domain.custody import CAPABILITIES, Custodian
+from payment_token.domain.device_aead import AEADKeyName, device_key
+from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey
 from payment_token.domain.errors import (
-    KeyCustodianUnavailableError,
+    KeyCustodianRefusedError,
     RecordIntegrityFailureError,
 )
+from payment_token.domain.key_check_value import key_check_value
 from payment_token.domain.length_prefixed import length_prefixed
-from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.sensitive import SecretKey, SensitiveText
 from payment_token.infrastructure.private_file import write_private_file
 from payment_token.settings import ConfigurationError, Environment
 
-SCHEME = "local:"
+SCHEME = CAPABILITIES[Custodian.LOCAL].prefix
 KEK_ALGORITHM = "kek"
 
 _LABEL = b"payment-token/local-keystore/v1"
 _WRAP_LABEL = b"payment-token/local-kek/v1"
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+_SALT_BYTES = 16
+_SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 2**15, 8, 1
+
+Sealer = Path | SensitiveText
+"""What seals a keystore: a file that holds a key, or a passphrase."""
 
 
 class LocalKeystore:
-    """Meets the ports InitialKeys and KeyEncrypter, and imports keys for the ceremony of development."""
+    """Meets the ports InitialKeys, KeyEncrypter and KEKs, and takes keys from the ceremony of development."""
 
-    def __init__(self, file: Path, key_file: Path, environment: Environment) -> None:
+    def __init__(self, file: Path, sealer: Sealer, environment: Environment) -> None:
         """Raises ConfigurationError in production, and when the files are missing or do not fit together."""
         if environment is Environment.PRODUCTION:
             raise ConfigurationError(
                 "The local keystore is refused in production: name keys of a KMS or HSM."
             )
         self._file = file
-        self._sealing = AESGCM(_read_key_file(key_file))
-        self._entries = _read_entries(file)
+        content = _read(file)
+        self._keys: dict[str, dict[str, str]] = content["keys"]
+        self._salt: str | None = content.get("scrypt_salt")
+        self._sealing = AESGCM(_sealing_key(sealer, self._salt))
 
     @classmethod
-    def create(cls, file: Path, key_file: Path, environment: Environment) -> Self:
-        """A new, empty keystore with a new key file, both readable by their owner alone."""
-        write_private_file(key_file, secrets.token_hex(_KEY_BYTES) + "\n")
-        write_private_file(file, "{}\n")
-        return cls(file, key_file, environment)
+    def create(cls, file: Path, sealer: Sealer, environment: Environment) -> Self:
+        """A new, empty keystore, and with a path its new key file; both readable by their owner alone."""
+        content: dict[str, Any] = {"keys": {}}
+        if isinstance(sealer, Path):
+            write_private_file(sealer, secrets.token_hex(_KEY_BYTES) + "\n")
+        else:
+            content["scrypt_salt"] = secrets.token_hex(_SALT_BYTES)
+        write_private_file(file, json.dumps(content) + "\n")
+        return cls(file, sealer, environment)
 
     def import_key(self, name: str, algorithm: str, key: SecretKey) -> str:
         """Stores a key under a new name and returns its URI. Raises ConfigurationError when the name is taken."""
-        if name in self._entries:
+        self._keys = _read(self._file)["keys"]
+        if name in self._keys:
             raise ConfigurationError(f"The keystore has a key named {name} already.")
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._sealing.encrypt(nonce, key.reveal(), _entry_data(name, algorithm))
-        self._entries[name] = {"algorithm": algorithm, "sealed": sealed.hex()}
+        self._keys[name] = {"algorithm": algorithm, "sealed": sealed.hex()}
         self._write()
         return SCHEME + name
 
     def remove_key(self, name: str) -> None:
-        """Undoes an import."""
-        self._entries.pop(name, None)
+        self._keys = _read(self._file)["keys"]
+        self._keys.pop(name, None)
         self._write()
 
-    def bdk_for_simulation(self, key_uri: str) -> SecretKey:
-        """The BDK itself, for the virtual terminal. Nothing but a development keystore has such a method."""
-        return self._key(key_uri)
-
     def check(self) -> None:
-        """Opens every entry. Raises ConfigurationError when the key file is not the one of this keystore."""
-        for name in self._entries:
-            self._key(SCHEME + name)
+        """Opens every entry. Raises ConfigurationError when the keystore was sealed otherwise."""
+        fault = None
+        for name in self._keys:
+            try:
+                self._key(SCHEME + name)
+            except KeyCustodianRefusedError as error:
+                fault = error.advice
+        if fault is not None:
+            raise ConfigurationError(fault)
 
     async def initial_key(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
-        return initial_key(self._key(bdk.key_uri), ksn)
+        return dukpt.initial_key(self._key(bdk.key_uri), ksn)
+
+    async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
+        return device_key(self._key(bdk.key_uri), name)
+
+    async def check_value(self, bdk: BaseDerivationKey) -> str:
+        return key_check_value(self._key(bdk.key_uri), bdk.algorithm)
+
+    async def import_bdk(self, bdk: BaseDerivationKey, key: SecretKey) -> None:
+        self.import_key(bdk.key_uri.removeprefix(SCHEME), bdk.algorithm, key)
+
+    async def remove_bdk(self, bdk: BaseDerivationKey) -> None:
+        self.remove_key(bdk.key_uri.removeprefix(SCHEME))
 
     async def generate_key(
         self, kek_uri: str, context: Mapping[str, str]
     ) -> tuple[SecretKey, bytes]:
-        key, nonce = os.urandom(_KEY_BYTES), os.urandom(_NONCE_BYTES)
+        key = SecretKey(os.urandom(_KEY_BYTES))
+        return key, await self.wrap_key(kek_uri, key, context)
+
+    async def wrap_key(self, kek_uri: str, key: SecretKey, context: Mapping[str, str]) -> bytes:
+        nonce = os.urandom(_NONCE_BYTES)
         kek = AESGCM(self._key(kek_uri).reveal())
-        return SecretKey(key), nonce + kek.encrypt(nonce, key, _context_data(context))
+        return nonce + kek.encrypt(nonce, key.reveal(), _context_data(context))
 
     async def unwrap_key(
         self, kek_uri: str, wrapped: bytes, context: Mapping[str, str]
@@ -105,14 +142,34 @@ class LocalKeystore:
             raise RecordIntegrityFailureError
         return SecretKey(key)
 
+    async def make_kek(self, like_uri: str, name: str) -> str:
+        del like_uri
+        return self.import_key(name, KEK_ALGORITHM, SecretKey(os.urandom(_KEY_BYTES)))
+
+    async def destroy_kek(self, kek_uri: str, waiting_days: int) -> datetime | None:
+        """At once: the keystore has no waiting period."""
+        del waiting_days
+        self.remove_key(kek_uri.removeprefix(SCHEME))
+        return None
+
+    async def destruction_due(self, kek_uri: str) -> datetime | None:
+        del kek_uri
+        return None
+
     def _write(self) -> None:
+        content: dict[str, Any] = {"keys": self._keys}
+        if self._salt is not None:
+            content["scrypt_salt"] = self._salt
         write_private_file(
-            self._file, json.dumps(self._entries, indent=1, sort_keys=True) + "\n", replace=True
+            self._file, json.dumps(content, indent=1, sort_keys=True) + "\n", replace=True
         )
 
     def _key(self, key_uri: str) -> SecretKey:
         name = key_uri.removeprefix(SCHEME)
-        entry = self._entries.get(name) or self._reread(name)
+        # Read anew: another process may have imported or destroyed a key, and a running service goes by that.
+        entry = _read(self._file)["keys"].get(name)
+        if entry is None:
+            raise KeyCustodianRefusedError(f"The local keystore has no key {name}.")
         sealed = bytes.fromhex(entry["sealed"])
         try:
             key = self._sealing.decrypt(
@@ -121,15 +178,27 @@ class LocalKeystore:
         except InvalidTag:
             key = None
         if key is None:
-            raise ConfigurationError(f"The key file does not open {name} in the local keystore.")
+            raise KeyCustodianRefusedError(
+                f"The key file or passphrase does not open {name} in the local keystore."
+            )
         return SecretKey(key)
 
-    def _reread(self, name: str) -> dict[str, str]:
-        # Another process may have imported a key since: a running service serves it without a restart.
-        self._entries = _read_entries(self._file)
-        if name not in self._entries:
-            raise KeyCustodianUnavailableError
-        return self._entries[name]
+
+def _sealing_key(sealer: Sealer, salt: str | None) -> bytes:
+    if isinstance(sealer, Path):
+        if salt is not None:
+            raise ConfigurationError(
+                "This keystore is sealed under a passphrase: set LOCAL_KEYSTORE_PASSPHRASE."
+            )
+        return _read_key_file(sealer)
+    if salt is None:
+        raise ConfigurationError(
+            "This keystore is sealed under a key file: set LOCAL_KEYSTORE_KEY_FILE, not a passphrase."
+        )
+    scrypt = Scrypt(
+        salt=bytes.fromhex(salt), length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P
+    )
+    return scrypt.derive(sealer.reveal().encode())
 
 
 def _read_key_file(key_file: Path) -> bytes:
@@ -144,15 +213,15 @@ def _read_key_file(key_file: Path) -> bytes:
     return key
 
 
-def _read_entries(file: Path) -> dict[str, dict[str, str]]:
-    entries = None
+def _read(file: Path) -> dict[str, Any]:
+    content = None
     try:
-        entries = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except (OSError, ValueError):
         pass
-    if not isinstance(entries, dict):
+    if not isinstance(content, dict) or not isinstance(content.get("keys"), dict):
         raise ConfigurationError(f"LOCAL_KEYSTORE_FILE: {file} is not a readable keystore.")
-    return entries
+    return content
 
 
 def _entry_data(name: str, algorithm: str) -> bytes:

@@ -1,7 +1,8 @@
 """Registered terminals and the names of BDKs, in PostgreSQL. The contract is :class:`DeviceDirectory` of the ports."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
@@ -23,18 +24,29 @@ from payment_token.infrastructure.database.pool import Pool
 
 _DEVICE = "SELECT * FROM devices WHERE merchant_id = %s AND device_id = %s"
 
+# A retired key, or one of another merchant, serves nobody here.
 _CANDIDATES = """
 SELECT *, (is_default OR key_uri = %(default_uri)s) AS is_default_here
   FROM base_derivation_keys
- WHERE bdk_id = %(bdk_id)s OR starts_with(%(ksn)s, ksn_prefix) OR is_default OR key_uri = %(default_uri)s
+ WHERE retired_at IS NULL AND (merchant_id IS NULL OR merchant_id = %(merchant_id)s)
+   AND (bdk_id = %(bdk_id)s OR starts_with(%(ksn)s, ksn_prefix) OR is_default OR key_uri = %(default_uri)s)
  ORDER BY key_uri = %(default_uri)s DESC, bdk_id
 """
 
+# A key serves one derivation scheme: what terminals of one send must never be a question to a key of another.
+_OTHER_USE = (
+    "SELECT bdk_id FROM base_derivation_keys WHERE key_uri = %s AND algorithm <> %s LIMIT 1"
+)
+
 _INSERT_BDK = """
 INSERT INTO base_derivation_keys
-       (bdk_id, key_uri, algorithm, ksn_prefix, allow_pin_variant, is_default, key_check_value, profile)
+       (bdk_id, key_uri, algorithm, ksn_prefix, allow_pin_variant, is_default, key_check_value, profile, merchant_id)
 VALUES (%(bdk_id)s, %(key_uri)s, %(algorithm)s, %(ksn_prefix)s, %(allow_pin_variant)s, %(is_default)s,
-        %(key_check_value)s, %(profile)s)
+        %(key_check_value)s, %(profile)s, %(merchant_id)s)
+"""
+
+_RETIRE_BDK = """
+UPDATE base_derivation_keys SET retired_at = clock_timestamp() WHERE bdk_id = %s AND retired_at IS NULL
 """
 
 _INSERT_DEVICE = """
@@ -52,6 +64,16 @@ class AlreadyRegisteredError(Exception):
     """The name, or the KSN prefix, is taken."""
 
 
+@dataclass(frozen=True, slots=True)
+class RegisteredBDK:
+    """``retired_at`` is ``None`` while it serves."""
+
+    bdk: BaseDerivationKey
+    key_check_value: str
+    created_at: datetime
+    retired_at: datetime | None
+
+
 class PostgresDeviceDirectory:
     def __init__(self, pool: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool) -> None:
         """Outside development there is no default BDK: ``defaults_allowed`` is false."""
@@ -66,6 +88,7 @@ class PostgresDeviceDirectory:
             await cursor.execute(
                 _CANDIDATES,
                 {
+                    "merchant_id": merchant_id,
                     "bdk_id": None if device is None else device.bdk_id,
                     "ksn": ksn,
                     "default_uri": self._default_bdk_uri,
@@ -75,7 +98,7 @@ class PostgresDeviceDirectory:
         return Enrolment(device, [self._candidate(row) for row in rows])
 
     async def register_bdk(self, bdk: BaseDerivationKey, key_check_value: str) -> None:
-        """Raises AlreadyRegisteredError when the id or the KSN prefix is taken."""
+        """Raises AlreadyRegisteredError when the id, the KSN prefix, or the key for another algorithm is taken."""
         row = {
             "bdk_id": bdk.bdk_id,
             "key_uri": bdk.key_uri,
@@ -85,9 +108,18 @@ class PostgresDeviceDirectory:
             "is_default": bdk.is_default,
             "key_check_value": key_check_value,
             "profile": _profile_json(bdk.profile),
+            "merchant_id": bdk.merchant_id,
         }
         async with connection_of(self._pool) as connection:
+            other = await connection.execute(_OTHER_USE, (bdk.key_uri, bdk.algorithm))
+            if other.rowcount:
+                raise AlreadyRegisteredError
             await _insert(connection, _INSERT_BDK, row)
+
+    async def retire_bdk(self, bdk_id: str) -> bool:
+        """From now on it serves nobody. ``False`` when there is no such key, or it was retired before."""
+        async with connection_of(self._pool) as connection:
+            return (await connection.execute(_RETIRE_BDK, (bdk_id,))).rowcount == 1
 
     async def register_device(self, device: Device) -> None:
         """Binds the initial keys that it names, too.
@@ -109,13 +141,21 @@ class PostgresDeviceDirectory:
                     connection, _BIND_INITIAL_KEY, row | {"initial_key_id": initial_key_id}
                 )
 
-    async def list_bdks(self) -> Sequence[tuple[BaseDerivationKey, str]]:
-        """Each with its key check value."""
+    async def find_bdk(self, bdk_id: str) -> RegisteredBDK | None:
+        found = [known for known in await self.list_bdks() if known.bdk.bdk_id == bdk_id]
+        return found[0] if found else None
+
+    async def list_bdks(self) -> Sequence[RegisteredBDK]:
         async with connection_of(self._pool) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute("SELECT * FROM base_derivation_keys ORDER BY bdk_id")
             return [
-                (_bdk(row, is_default=row["is_default"]), row["key_check_value"])
+                RegisteredBDK(
+                    _bdk(row, is_default=row["is_default"]),
+                    row["key_check_value"],
+                    row["created_at"],
+                    row["retired_at"],
+                )
                 async for row in cursor
             ]
 
@@ -155,6 +195,7 @@ def _bdk(row: DictRow, *, is_default: bool) -> BaseDerivationKey:
         allow_pin_variant=row["allow_pin_variant"],
         is_default=is_default,
         profile=_profile(row["profile"]),
+        merchant_id=row["merchant_id"],
     )
 
 

@@ -5,11 +5,13 @@
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Date,
     DateTime,
+    Identity,
     Index,
     LargeBinary,
     MetaData,
@@ -87,11 +89,18 @@ encryption_keys = Table(
     Column("version", Text, primary_key=True),
     Column("state", Text, nullable=False),
     Column("kms_key_id", Text, nullable=False),
-    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("wrapped_key", LargeBinary),
     Column("environment", Text, nullable=False),
     Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
     Column("activated_at", _time),
-    CheckConstraint("purpose IN ('service', 'index')", name="purpose"),
+    Column("public_key", LargeBinary),
+    Column("retired_at", _time),
+    Column("destruction_due_at", _time),
+    Column("destroyed_at", _time),
+    CheckConstraint("purpose IN ('service', 'index', 'audit-signing')", name="purpose"),
+    CheckConstraint(
+        "wrapped_key IS NOT NULL OR state IN ('destroying', 'destroyed')", name="wrapped_key"
+    ),
     CheckConstraint(
         "state IN ('pending', 'active', 'decrypt-only', 'destroying', 'destroyed')", name="state"
     ),
@@ -101,6 +110,26 @@ encryption_keys = Table(
         unique=True,
         postgresql_where=text("state = 'active'"),
     ),
+)
+
+# The processes that run, and the versions that each of them can use, as "purpose:version".
+key_holders = Table(
+    "key_holders",
+    metadata,
+    Column("process_id", Uuid, primary_key=True),
+    Column("description", Text, nullable=False),
+    Column("held", ARRAY(Text), nullable=False),
+    Column("lease_until", _time, nullable=False),
+)
+
+# What was done to keys, as signed JSON. Append-only.
+key_events = Table(
+    "key_events",
+    metadata,
+    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("statement", Text, nullable=False),
+    Column("signing_key", Text, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
 )
 
 # UNLOGGED: never in the write-ahead log, and so in no base backup, archive or replica. A crash of the database empties
@@ -157,14 +186,23 @@ base_derivation_keys = Table(
     Column("bdk_id", Text, primary_key=True),
     Column("key_uri", Text, nullable=False),
     Column("algorithm", Text, nullable=False),
-    Column("ksn_prefix", Text, unique=True),
+    Column("ksn_prefix", Text),
     Column("allow_pin_variant", Boolean, nullable=False),
     Column("is_default", Boolean, nullable=False),
     Column("key_check_value", Text, nullable=False),
     Column("profile", JSONB, nullable=False),
     Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("merchant_id", Text),
+    Column("retired_at", _time),
     CheckConstraint(
-        "algorithm IN ('tdes-2key', 'aes-128', 'aes-192', 'aes-256')", name="algorithm"
+        "algorithm IN ('tdes-2key', 'aes-128', 'aes-192', 'aes-256', 'device-aead')",
+        name="algorithm",
+    ),
+    Index(
+        "base_derivation_keys_one_prefix_idx",
+        "ksn_prefix",
+        unique=True,
+        postgresql_where=text("retired_at IS NULL"),
     ),
 )
 

@@ -1,7 +1,7 @@
 """Tokens and idempotency claims in PostgreSQL. The contract is :class:`payment_token.domain.ports.TokenStore`.
 
 Correctness rests on unique constraints and row locks under READ COMMITTED. Locks are taken in one order everywhere:
-key version, initial key, idempotency key.
+key versions, initial key, idempotency key.
 """
 
 from datetime import timedelta
@@ -34,13 +34,18 @@ SELECT token_id, fingerprint, fingerprint_key
 
 # A shared advisory lock writes no tuple. Retiring a key version takes it exclusively before it counts rows, so a
 # version that is seen active after this lock stays active until this transaction ends.
-_LOCK_KEY_VERSION = "SELECT pg_advisory_xact_lock_shared(hashtextextended('service-key:' || %s, 0))"
+_LOCK_KEY_VERSIONS = """
+SELECT pg_advisory_xact_lock_shared(hashtextextended('service-key:' || %s, 0)),
+       pg_advisory_xact_lock_shared(hashtextextended('index-key:' || %s, 0))
+"""
 
 # A statement of its own: the lock above may have waited for a retirement, which only a new snapshot can see. Times
 # were computed from this process's estimate of the database clock; what is off by more than two seconds is refused.
-_CHECK_KEY_AND_CLOCK = """
+_CHECK_KEYS_AND_CLOCK = """
 SELECT EXISTS (SELECT FROM encryption_keys
-                WHERE purpose = 'service' AND version = %s AND state = 'active') AS key_active,
+                WHERE purpose = 'service' AND version = %s AND state = 'active')
+       AND EXISTS (SELECT FROM encryption_keys
+                    WHERE purpose = 'index' AND version = %s AND state = 'active') AS keys_active,
        abs(extract(epoch FROM now() - %s::timestamptz)) <= 2 AS clock_agrees
 """
 
@@ -106,7 +111,7 @@ class PostgresTokenStore:
     async def create(self, new: NewToken) -> Claim | None:
         merchant_id = new.stored.token.merchant_id
         async with connection_of(self._pool) as connection:
-            await _check_key_and_clock(connection, new)
+            await _check_keys_and_clock(connection, new)
             await _bind_initial_key(connection, merchant_id, new.binding)
             if await self._claim(connection, new):
                 await connection.execute(_INSERT, _token_row(new))
@@ -155,18 +160,19 @@ async def _find_claim(
     return None if row is None else Claim(TokenId.parse(row[0]), row[1], row[2])
 
 
-async def _check_key_and_clock(connection: AsyncConnection, new: NewToken) -> None:
-    await connection.execute(_LOCK_KEY_VERSION, (new.service_key,))
+async def _check_keys_and_clock(connection: AsyncConnection, new: NewToken) -> None:
+    versions = (new.service_key, new.claim.fingerprint_key)
+    await connection.execute(_LOCK_KEY_VERSIONS, versions)
     cursor = await connection.execute(
-        _CHECK_KEY_AND_CLOCK, (new.service_key, new.stored.token.created_at)
+        _CHECK_KEYS_AND_CLOCK, (*versions, new.stored.token.created_at)
     )
     row = await cursor.fetchone()
-    key_active, clock_agrees = row or (False, False)
+    keys_active, clock_agrees = row or (False, False)
     if not clock_agrees:
         raise DatabaseUnavailableError(
             "The clocks of the service and its database disagree. Try again shortly."
         )
-    if not key_active:
+    if not keys_active:
         raise InactiveKeyError
 
 

@@ -1,0 +1,34 @@
+"""Work that a process does again and again beside its requests."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from payment_token.domain.errors import PaymentTokenError
+
+logger = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
+    """Does ``work`` every so many seconds while the block runs. A failure is logged, and tried again in time."""
+
+    async def forever() -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await work()
+            except PaymentTokenError as error:
+                logger.warning(
+                    "background work failed", extra={"work": work.__qualname__, "code": error.code}
+                )
+
+    task = asyncio.create_task(forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task

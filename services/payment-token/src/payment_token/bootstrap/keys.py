@@ -1,0 +1,174 @@
+"""The keys of one process: their custodians, the keyrings, and the use cases of their life."""
+
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+from payment_token.bootstrap.background import repeated
+from payment_token.domain.device_keys import DeviceKeys
+from payment_token.domain.errors import (
+    EncryptionKeyOverdueError,
+    KeyCustodianRefusedError,
+    KeyCustodianUnavailableError,
+    RecordIntegrityFailureError,
+)
+from payment_token.domain.key_life.destroy_key import DestroyKey
+from payment_token.domain.key_life.first_keys import FirstKeys
+from payment_token.domain.key_life.history import KeyHistory
+from payment_token.domain.key_life.retire_key import RetireKey
+from payment_token.domain.key_life.rotate_key import RotateKey
+from payment_token.domain.key_life.version import KeyPurpose
+from payment_token.domain.ports import Clock
+from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.database.epoch_keys import PostgresEpochKeys
+from payment_token.infrastructure.database.key_holders import PostgresKeyHolders
+from payment_token.infrastructure.database.key_versions import PostgresKeyVersions
+from payment_token.infrastructure.database.pool import Pool
+from payment_token.infrastructure.keyring import Keyring
+from payment_token.infrastructure.sad_epoch_keyring import (
+    REFRESH_SECONDS,
+    EpochKeyMover,
+    SADEpochKeyring,
+)
+from payment_token.settings import ConfigurationError, Settings
+
+logger = logging.getLogger(__name__)
+
+FORGET_INTERVAL_SECONDS = 30.0
+
+
+class Keys:
+    """Opened within an event loop; ``async with keys.kept_fresh()`` for a process that serves."""
+
+    def __init__(self, settings: Settings, pool: Pool, clock: Clock) -> None:
+        environment = settings.environment.value
+        self._settings = settings
+        self._clock = clock
+        self._environment = environment
+        self.custodians = Custodians(settings)
+        self.versions = PostgresKeyVersions(pool)
+        self._epoch_store = PostgresEpochKeys(pool)
+        self._holders = PostgresKeyHolders(pool)
+        self.rings = {
+            purpose: Keyring(
+                purpose,
+                self.versions,
+                self.custodians,
+                clock,
+                environment,
+                settings.cryptoperiod,
+            )
+            for purpose in KeyPurpose
+        }
+        self.service = self.rings[KeyPurpose.SERVICE]
+        self.index = self.rings[KeyPurpose.INDEX]
+        self.epochs = SADEpochKeyring(
+            self._epoch_store,
+            self.custodians,
+            clock,
+            kek_uri=self._kek_of_active_service_key,
+            environment=environment,
+            sad_ttl=settings.sad_ttl,
+        )
+        self.devices = DeviceKeys(
+            self.custodians,
+            time.monotonic,
+            random.SystemRandom().random,
+            limit=settings.device_key_cache_size,
+            age_seconds=settings.device_key_cache_seconds,
+        )
+        self.history = KeyHistory(clock, self.rings[KeyPurpose.AUDIT_SIGNING])
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, settings: Settings, pool: Pool, clock: Clock) -> AsyncIterator[Self]:
+        keys = cls(settings, pool, clock)
+        try:
+            yield keys
+        finally:
+            keys.custodians.close()
+
+    @asynccontextmanager
+    async def kept_fresh(self) -> AsyncIterator[None]:
+        """Makes the first versions of a new deployment; then holds a lease on the keys until the block ends."""
+        first = FirstKeys(self.versions, self.custodians, self._clock, self._environment)
+        await first(self._settings.current_key_version, self.kek_uri)
+        await self._open_now()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self._holders.end)
+            for work, seconds in (
+                (self.refresh, REFRESH_SECONDS),
+                (self.epochs.refresh, REFRESH_SECONDS),
+                (self._forget_expired, FORGET_INTERVAL_SECONDS),
+            ):
+                await stack.enter_async_context(repeated(work, seconds))
+            yield
+
+    async def _open_now(self) -> None:
+        await self.refresh()
+        try:
+            await self.epochs.refresh()
+            for ring in (self.service, self.index):
+                await ring.active()
+        except KeyCustodianRefusedError:
+            # Waiting does not help: the configuration, the key or a permission is wrong.
+            raise
+        except (
+            KeyCustodianUnavailableError,
+            EncryptionKeyOverdueError,
+            RecordIntegrityFailureError,
+        ) as error:
+            # The process starts, is not ready, says why, and recovers by itself, or releases what it still can.
+            logger.error("not all keys can be used", extra={"code": error.code})
+
+    async def refresh(self) -> None:
+        held = [
+            f"{purpose}:{version}"
+            for purpose, ring in self.rings.items()
+            for version in await ring.refresh()
+        ]
+        await self._holders.renew(held)
+
+    @property
+    def kek_uri(self) -> str:
+        """The KEK of the first versions. Raises ConfigurationError where none is named."""
+        if self._settings.service_kms_key_id is None:
+            raise ConfigurationError(
+                "SERVICE_KMS_KEY_ID is required: it names the key that wraps the service's keys."
+                " In development, `payment-token dev init` sets everything up."
+            )
+        return self._settings.service_kms_key_id
+
+    @property
+    def rotate(self) -> RotateKey:
+        return RotateKey(
+            versions=self.versions,
+            encrypter=self.custodians,
+            keks=self.custodians,
+            history=self.history,
+            environment=self._environment,
+        )
+
+    @property
+    def retire(self) -> RetireKey:
+        return RetireKey(versions=self.versions, history=self.history)
+
+    @property
+    def destroy(self) -> DestroyKey:
+        return DestroyKey(
+            versions=self.versions,
+            epoch_keys=EpochKeyMover(self._epoch_store, self.custodians, self._environment),
+            encrypter=self.custodians,
+            keks=self.custodians,
+            history=self.history,
+        )
+
+    async def _kek_of_active_service_key(self) -> str:
+        return (await self.service.active_version()).kek_uri
+
+    async def _forget_expired(self) -> None:
+        self.devices.forget_expired()

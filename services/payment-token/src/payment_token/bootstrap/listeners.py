@@ -1,0 +1,135 @@
+"""What listens: the public, the internal and the metrics listener, each with its routes and its TLS."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from payment_token.api.listener import Listener
+from payment_token.api.rest.application import BEARER, MUTUAL_TLS, application
+from payment_token.api.rest.decrypt_models import DecryptBody
+from payment_token.api.rest.internal import internal_routes
+from payment_token.api.rest.observation import RequestMetrics
+from payment_token.api.rest.operations import health_routes, metrics_route
+from payment_token.api.rest.public import public_routes
+from payment_token.api.rest.token_models import CreateTokenBody
+from payment_token.api.tls import mutual_context, server_context
+from payment_token.bootstrap.service import Service
+from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
+from payment_token.settings import ConfigurationError, Settings
+
+
+class Role(StrEnum):
+    """What a process of a deployment does. In development one process does it all."""
+
+    PUBLIC = "public"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    all: tuple[Listener, ...]
+    policies: WorkerPolicyFile | None
+
+    def named(self, name: str) -> Listener:
+        return next(listener for listener in self.all if listener.name == name)
+
+
+def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
+    """Raises ConfigurationError when a certificate, a key or the policy is missing or wrong."""
+    settings, metrics = service.settings, RequestMetrics()
+    documented = not settings.in_production
+    health = health_routes(service.readiness)
+    listeners = []
+    policies = None
+    if Role.PUBLIC in roles:
+        routers = (public_routes(service.public_use_cases()), health)
+        app = application(
+            "public",
+            (*routers, metrics_route(metrics.registry)) if documented else routers,
+            metrics,
+            models=(CreateTokenBody,),
+            security=BEARER,
+            documented=documented,
+            hints=settings.in_development,
+        )
+        listeners.append(Listener("public", settings.public_address, app, _public_tls(settings)))
+    if Role.INTERNAL in roles:
+        policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
+        app = application(
+            "internal",
+            (internal_routes(service.release(policies)), health),
+            metrics,
+            models=(DecryptBody,),
+            security=MUTUAL_TLS,
+            documented=documented,
+            hints=False,
+        )
+        listeners.append(
+            Listener("internal", settings.internal_address, app, _internal_tls(settings))
+        )
+    app = application(
+        "metrics", (metrics_route(metrics.registry), health), metrics, documented=False, hints=False
+    )
+    listeners.append(Listener("metrics", settings.metrics_address, app))
+    return Listeners(tuple(listeners), policies)
+
+
+@asynccontextmanager
+async def serving(listeners: Listeners) -> AsyncIterator[None]:
+    """Listens while the block runs, then lets the requests in progress finish. Raises ListenError."""
+    try:
+        for listener in listeners.all:
+            listener.bind()
+        tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
+        try:
+            yield
+        finally:
+            for listener in listeners.all:
+                listener.stop()
+            await asyncio.gather(*tasks)
+    finally:
+        for listener in listeners.all:
+            listener.close()
+
+
+def _public_tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.public_tls_cert_file is None and settings.public_tls_key_file is None:
+        return None
+    return _tls(
+        "PUBLIC_TLS_CERT_FILE, PUBLIC_TLS_KEY_FILE",
+        lambda: server_context(
+            _required("PUBLIC_TLS_CERT_FILE", settings.public_tls_cert_file),
+            _required("PUBLIC_TLS_KEY_FILE", settings.public_tls_key_file),
+        ),
+    )
+
+
+def _internal_tls(settings: Settings) -> ssl.SSLContext:
+    return _tls(
+        "INTERNAL_TLS_CERT_FILE, INTERNAL_TLS_KEY_FILE, CLIENT_CA_FILE, CLIENT_CRL_FILE",
+        lambda: mutual_context(
+            _required("INTERNAL_TLS_CERT_FILE", settings.internal_tls_cert_file),
+            _required("INTERNAL_TLS_KEY_FILE", settings.internal_tls_key_file),
+            _required("CLIENT_CA_FILE", settings.client_ca_file),
+            settings.client_crl_file,
+        ),
+    )
+
+
+def _tls(names: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    try:
+        return build()
+    except OSError as error:
+        raise ConfigurationError(f"{names}: {error.strerror or error}") from None
+
+
+def _required(name: str, path: Path | None) -> Path:
+    if path is None:
+        raise ConfigurationError(
+            f"{name} is required. In development, `payment-token dev init` sets everything up."
+        )
+    return path

@@ -1,0 +1,114 @@
+"""The adapters and use cases of one process."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Self
+
+from payment_token.api.rest.public import PublicUseCases
+from payment_token.bootstrap.background import repeated
+from payment_token.bootstrap.keys import Keys
+from payment_token.domain.decrypt_payload import DecryptPayload
+from payment_token.domain.errors import PaymentTokenError
+from payment_token.domain.release import Release
+from payment_token.domain.revoke_token import RevokeToken
+from payment_token.domain.tokenise import Tokenise, TokenRules
+from payment_token.domain.view_token import ViewToken
+from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.audit_log import PostgresAuditLog
+from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
+from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.pool import Pool, new_pool
+from payment_token.infrastructure.database.token_store import PostgresTokenStore
+from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
+from payment_token.settings import Settings
+
+
+class Service:
+    """Use it as ``async with Service.started(settings, url)``."""
+
+    def __init__(self, settings: Settings, pool: Pool, clock: DatabaseClock, keys: Keys) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.keys = keys
+        self.api_keys = PostgresAPIKeyStore(pool)
+        self.directory = PostgresDeviceDirectory(
+            pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
+        )
+        self.audit_log = PostgresAuditLog(pool)
+        self._store = PostgresTokenStore(pool, settings.idempotency_window)
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, settings: Settings, database_url: str) -> AsyncIterator[Self]:
+        """Connected, its first keys made, its clock and keys kept fresh until the block ends."""
+        async with new_pool(database_url) as pool:
+            clock = DatabaseClock(pool)
+            await clock.synchronise()
+            async with (
+                Keys.opened(settings, pool, clock) as keys,
+                keys.kept_fresh(),
+                repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
+            ):
+                yield cls(settings, pool, clock, keys)
+
+    def public_use_cases(self) -> PublicUseCases:
+        settings = self.settings
+        rules = TokenRules(
+            environment=settings.environment.value,
+            card_checks=settings.card_checks_policy,
+            registration=settings.registration_rule,
+            profile_required=not settings.in_development,
+            default_ttl=settings.default_ttl,
+            max_ttl=settings.max_ttl,
+            sad_ttl=settings.sad_ttl,
+        )
+        tokenise = Tokenise(
+            rules=rules,
+            clock=self.clock,
+            store=self._store,
+            directory=self.directory,
+            decrypt_payload=DecryptPayload(self.keys.devices, self.keys.custodians),
+            service_keys=self.keys.service,
+            epoch_keys=self.keys.epochs,
+            index_keys=self.keys.index,
+            random=os.urandom,
+        )
+        return PublicUseCases(
+            tokenise=tokenise,
+            view_token=ViewToken(clock=self.clock, store=self._store),
+            revoke_token=RevokeToken(store=self._store),
+            api_keys=self.api_keys,
+        )
+
+    def release(self, policies: WorkerPolicyFile) -> Release:
+        return Release(
+            environment=self.settings.environment.value,
+            clock=self.clock,
+            store=self._store,
+            audit_log=self.audit_log,
+            policies=policies,
+            service_keys=self.keys.service,
+            epoch_keys=self.keys.epochs,
+            new_event_id=uuid.uuid4,
+        )
+
+    async def readiness(self) -> dict[str, str]:
+        """What is not ready, by name."""
+        checks: dict[str, Callable[[], Awaitable[object]]] = {
+            "database": self.clock.synchronise,
+            "clock": self._check_clock,
+            "key_custodian": self.keys.service.active,
+            "audit": self.audit_log.check_writable,
+        }
+        failing = {}
+        for name, check in checks.items():
+            try:
+                await check()
+            except PaymentTokenError as error:
+                failing[name] = error.code
+        return failing
+
+    async def _check_clock(self) -> None:
+        self.clock.now()

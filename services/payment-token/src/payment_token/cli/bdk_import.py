@@ -1,0 +1,108 @@
+"""``payment-token bdk import``: the key ceremony, into a custodian that takes keys."""
+
+from pathlib import Path
+
+import typer
+
+from payment_token.cli import bdk as bdks
+from payment_token.cli.deployment import directory_of, load_settings, with_custody
+from payment_token.cli.key_components import MOST_COMPONENTS, combine
+from payment_token.cli.terminal import console
+from payment_token.domain.custody import Custodian, check_imports, custodian_of
+from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
+from payment_token.domain.key_check_value import key_check_value
+from payment_token.domain.sensitive import SecretKey, SensitiveText
+from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.database.pool import Pool
+from payment_token.settings import ConfigurationError, Settings
+
+
+def import_bdk(
+    bdk_id: str = bdks.BDKIdOption,
+    algorithm: BDKAlgorithm = bdks.AlgorithmOption,
+    key: str | None = typer.Option(
+        None,
+        "--key",
+        metavar="URI",
+        help="Where it is to live: pkcs11:token=…;object=…, or local:NAME. Default: local:ID.",
+    ),
+    component: list[str] = typer.Option(
+        [],
+        "--component",
+        metavar="HEX",
+        help="One to three, XORed; development only: a command line is no secret.",
+    ),
+    component_file: list[Path] = typer.Option(
+        [], "--component-file", help="A file that holds one component."
+    ),
+    components: int = typer.Option(
+        1, "--components", min=1, max=MOST_COMPONENTS, help="How many to prompt for."
+    ),
+    check_value: str | None = typer.Option(
+        None, "--check-value", metavar="HEX", help="Refuse the key unless this is its check value."
+    ),
+    ksn_prefix: str | None = bdks.KSNPrefixOption,
+    merchant: str | None = bdks.MerchantOption,
+    profile: str | None = bdks.ProfileOption,
+    allow_pin_variant: bool = bdks.PINVariantOption,
+) -> None:
+    """Import a key from its components, and register it. Without any given, they are prompted for."""
+    settings = load_settings()
+    bdk = bdks.described_bdk(
+        bdk_id,
+        key or f"local:{bdk_id}",
+        algorithm,
+        ksn_prefix,
+        merchant,
+        profile,
+        allow_pin_variant=allow_pin_variant,
+    )
+    check_imports(bdk.key_uri)
+    if component and not settings.in_development:
+        raise ConfigurationError(
+            "--component is taken in development only. Use the prompt or --component-file."
+        )
+    given = [SensitiveText(text) for text in component] + [_read(path) for path in component_file]
+    if not given:
+        given = [
+            SensitiveText(typer.prompt(f"Component {number} of {components}", hide_input=True))
+            for number in range(1, components + 1)
+        ]
+    if len(given) == 1 and custodian_of(bdk.key_uri) is not Custodian.LOCAL:
+        raise ConfigurationError(
+            "A key in one piece is taken into the development keystore only: nobody may know a whole key."
+        )
+    clear = combine(given, algorithm)
+    value = key_check_value(clear, algorithm)
+    if check_value is not None and check_value.upper() != value:
+        raise ConfigurationError(
+            f"The check value of this key is {value}, not the one of --check-value. Nothing was imported."
+        )
+    _import(settings, bdk, clear, value)
+    console.print(f"Imported {bdk_id} ({algorithm}), key check value {value}.")
+
+
+def _import(settings: Settings, bdk: BaseDerivationKey, clear: SecretKey, value: str) -> None:
+    async def add(pool: Pool, custodians: Custodians) -> None:
+        await custodians.import_bdk(bdk, clear)
+        try:
+            await _check_same(custodians, bdk, value)
+            await bdks.store(directory_of(settings, pool), bdk, value)
+        except BaseException:
+            # What is not registered must not stay behind, whatever the reason.
+            await custodians.remove_bdk(bdk)
+            raise
+
+    with_custody(settings, add)
+
+
+async def _check_same(custodians: Custodians, bdk: BaseDerivationKey, value: str) -> None:
+    if await custodians.check_value(bdk) != value:
+        raise ConfigurationError("The custodian computes another check value for the key.")
+
+
+def _read(path: Path) -> SensitiveText:
+    try:
+        return SensitiveText(path.read_text())
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError(f"--component-file: {path} cannot be read.") from None

@@ -1,0 +1,175 @@
+"""Who may hold which key: the custodians, and what each of them can do.
+
+A key is named by one string whose scheme picks its custodian. What a custodian cannot do is refused when a key is
+registered, from this table, so that no terminal finds out at run time. ``docs/key-hierarchy.md`` shows the same table.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+
+from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
+from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
+
+
+class Custodian(StrEnum):
+    AWS_KMS = "aws-kms"
+    AWS_PAYMENT_CRYPTOGRAPHY = "aws-payment-cryptography"
+    PKCS11 = "pkcs11"
+    LOCAL = "local"
+
+
+class Gives(StrEnum):
+    """What a custodian of BDKs hands out: the nearest to the BDK that ever reaches this process."""
+
+    INITIAL_KEY = "initial-key"
+    PLAINTEXT = "plaintext"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """``injected_elsewhere``: serves terminals that others injected under X9.24. ``imports``: takes a BDK from a ceremony."""
+
+    prefix: str
+    example: str
+    algorithms: frozenset[BDKAlgorithm]
+    gives: Gives
+    injected_elsewhere: bool
+    wraps_keys: bool
+    imports: bool
+    in_production: bool
+    key_variants: frozenset[KeyVariant]
+    modes: frozenset[Mode]
+
+
+_DUKPT = frozenset(BDKAlgorithm) - {BDKAlgorithm.DEVICE_AEAD}
+
+CAPABILITIES: Mapping[Custodian, Capabilities] = {
+    Custodian.AWS_KMS: Capabilities(
+        prefix="arn:aws:kms:",
+        example="arn:aws:kms:REGION:ACCOUNT:key/ID",
+        algorithms=frozenset(BDKAlgorithm),
+        gives=Gives.INITIAL_KEY,
+        injected_elsewhere=False,
+        wraps_keys=True,
+        imports=False,
+        in_production=True,
+        key_variants=frozenset(KeyVariant),
+        modes=frozenset(Mode),
+    ),
+    Custodian.AWS_PAYMENT_CRYPTOGRAPHY: Capabilities(
+        prefix="arn:aws:payment-cryptography:",
+        example="arn:aws:payment-cryptography:REGION:ACCOUNT:key/ID",
+        algorithms=_DUKPT,
+        gives=Gives.PLAINTEXT,
+        injected_elsewhere=True,
+        wraps_keys=False,
+        imports=False,
+        in_production=True,
+        key_variants=frozenset(KeyVariant) - {KeyVariant.PIN},
+        modes=frozenset({Mode.CBC, Mode.ECB}),
+    ),
+    Custodian.PKCS11: Capabilities(
+        prefix="pkcs11:",
+        example="pkcs11:token=NAME;object=NAME",
+        algorithms=frozenset(BDKAlgorithm),
+        gives=Gives.INITIAL_KEY,
+        injected_elsewhere=True,
+        wraps_keys=True,
+        imports=True,
+        in_production=True,
+        key_variants=frozenset(KeyVariant),
+        modes=frozenset(Mode),
+    ),
+    Custodian.LOCAL: Capabilities(
+        prefix="local:",
+        example="local:NAME",
+        algorithms=frozenset(BDKAlgorithm),
+        gives=Gives.INITIAL_KEY,
+        injected_elsewhere=True,
+        wraps_keys=True,
+        imports=True,
+        in_production=False,
+        key_variants=frozenset(KeyVariant),
+        modes=frozenset(Mode),
+    ),
+}
+
+
+class CustodyError(ValueError):
+    """A key is named, or asked for something, that its custodian does not have. The text says what and why."""
+
+
+def custodian_of(key_uri: str) -> Custodian:
+    """Raises CustodyError for a name of no known form."""
+    for custodian, capabilities in CAPABILITIES.items():
+        if key_uri.startswith(capabilities.prefix) and len(key_uri) > len(capabilities.prefix):
+            return custodian
+    forms = ", ".join(capabilities.example for capabilities in CAPABILITIES.values())
+    raise CustodyError(f"a key is named in one of these forms: {forms}")
+
+
+def capabilities_of(key_uri: str) -> Capabilities:
+    return CAPABILITIES[custodian_of(key_uri)]
+
+
+def check_bdk(bdk: BaseDerivationKey) -> None:
+    """Raises CustodyError for a BDK that its custodian cannot serve as it is to be registered."""
+    custodian = custodian_of(bdk.key_uri)
+    can = CAPABILITIES[custodian]
+    if bdk.algorithm not in can.algorithms:
+        raise CustodyError(f"{custodian} does not derive {bdk.algorithm} keys")
+    if bdk.allow_pin_variant and KeyVariant.PIN not in can.key_variants:
+        raise CustodyError(f"{custodian} does not decrypt data under the PIN variant")
+    if bdk.algorithm is BDKAlgorithm.DEVICE_AEAD and any(
+        getattr(bdk.profile, field.name) is not None
+        for field in fields(DeviceProfile)
+        if field.name != "scheme"
+    ):
+        raise CustodyError(
+            "device-aead fixes cipher, mode and IV itself: leave them out of the profile"
+        )
+    check_payload(bdk, bdk.profile)
+
+
+def check_payload(bdk: BaseDerivationKey, profile: DeviceProfile) -> None:
+    """Raises CustodyError for payloads that the custodian of the BDK cannot decrypt."""
+    custodian = custodian_of(bdk.key_uri)
+    can = CAPABILITIES[custodian]
+    if profile.key_variant not in {None, *can.key_variants}:
+        raise CustodyError(
+            f"{custodian} does not decrypt data under the {profile.key_variant} variant"
+        )
+    if profile.mode not in {None, *can.modes}:
+        raise CustodyError(f"{custodian} does not decrypt in mode {profile.mode}")
+    if (
+        can.gives is Gives.PLAINTEXT
+        and bdk.algorithm is BDKAlgorithm.TDES_2KEY
+        and profile.cipher not in {None, Cipher.TDES_2KEY}
+    ):
+        raise CustodyError(f"{custodian} does not decrypt {profile.cipher} under a TDES key")
+
+
+def check_kek(key_uri: str) -> None:
+    """Raises CustodyError for a key that cannot wrap service keys."""
+    custodian = custodian_of(key_uri)
+    if not CAPABILITIES[custodian].wraps_keys:
+        raise CustodyError(
+            f"{custodian} does not wrap keys: name a key of {_wrapping_custodians()}"
+        )
+
+
+def check_imports(key_uri: str) -> None:
+    """Raises CustodyError for a custodian that takes keys with its own tools only."""
+    custodian = custodian_of(key_uri)
+    if not CAPABILITIES[custodian].imports:
+        raise CustodyError(
+            f"{custodian} takes keys with its own tools only."
+            " Import the key there, then name it with `payment-token bdk register`"
+        )
+
+
+def _wrapping_custodians() -> str:
+    names = [name for name, can in CAPABILITIES.items() if can.wraps_keys and can.in_production]
+    return " or ".join(names)

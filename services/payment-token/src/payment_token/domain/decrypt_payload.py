@@ -1,0 +1,64 @@
+"""Decrypts what a terminal sent: with a derived key here, or inside a custodian that gives no key at all."""
+
+from payment_token.domain import device_aead
+from payment_token.domain.custody import Gives, capabilities_of
+from payment_token.domain.device_keys import DeviceKeys
+from payment_token.domain.device_payload import PartFormat
+from payment_token.domain.dukpt import payload_key
+from payment_token.domain.payload_cipher import decrypt
+from payment_token.domain.ports import RemoteDecryptor
+from payment_token.domain.sensitive import SensitiveBytes
+from payment_token.domain.settled_payload import AEADPayload, DUKPTPayload, SettledPayload
+
+DecryptedParts = list[tuple[PartFormat, SensitiveBytes]]
+
+
+class DecryptPayload:
+    def __init__(self, device_keys: DeviceKeys, remote_decryptor: RemoteDecryptor) -> None:
+        self._device_keys = device_keys
+        self._remote_decryptor = remote_decryptor
+
+    async def __call__(self, payload: SettledPayload) -> DecryptedParts:
+        """The parts in clear, in their order.
+
+        Raises DecryptionFailedError where the payload itself tells that it is not of this terminal, InvalidFieldError
+        for a cipher that the scheme does not have, KeyCustodianUnavailableError.
+        """
+        if isinstance(payload, AEADPayload):
+            return await self._open(payload)
+        if capabilities_of(payload.bdk.key_uri).gives is Gives.PLAINTEXT:
+            return await self._decrypt_remotely(payload)
+        return await self._decrypt(payload)
+
+    async def _open(self, payload: AEADPayload) -> DecryptedParts:
+        key = await self._device_keys.aead_key(payload.bdk, payload.name)
+        return [
+            (
+                part.format,
+                device_aead.open_part(key, payload.name, part.format, part.ciphertext),
+            )
+            for part in payload.parts
+        ]
+
+    async def _decrypt(self, payload: DUKPTPayload) -> DecryptedParts:
+        encryption, ksn = payload.encryption, payload.ksn
+        transaction_key = await self._device_keys.transaction_key(payload.bdk, ksn)
+        key = payload_key(transaction_key, ksn, encryption.key_variant, encryption.cipher)
+        return [
+            (
+                part.format,
+                decrypt(key, encryption.cipher, encryption.mode, encryption.iv, part.ciphertext),
+            )
+            for part in payload.parts
+        ]
+
+    async def _decrypt_remotely(self, payload: DUKPTPayload) -> DecryptedParts:
+        return [
+            (
+                part.format,
+                await self._remote_decryptor.decrypt(
+                    payload.bdk, payload.ksn, payload.encryption, part.ciphertext
+                ),
+            )
+            for part in payload.parts
+        ]

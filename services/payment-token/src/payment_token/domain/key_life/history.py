@@ -1,0 +1,24 @@
+"""Signs what is done to keys, with the active audit signing key."""
+
+from payment_token.domain.key_life.key_event import (
+    KeyEvent,
+    KeyEventKind,
+    SignedStatement,
+    sign,
+)
+from payment_token.domain.key_life.version import KeyVersion
+from payment_token.domain.ports import Clock, VersionedKeys
+
+
+class KeyHistory:
+    def __init__(self, clock: Clock, signing_keys: VersionedKeys) -> None:
+        self._clock = clock
+        self._signing_keys = signing_keys
+
+    async def statement(
+        self, kind: KeyEventKind, version: KeyVersion, **details: str | int
+    ) -> SignedStatement:
+        event = KeyEvent(
+            kind, version.purpose, version.version, self._clock.now(), version.environment, details
+        )
+        return sign(event, await self._signing_keys.active())

@@ -1,0 +1,31 @@
+"""Retire: nothing is under a version any more, so nobody may use it any more."""
+
+from payment_token.domain.key_life.history import KeyHistory
+from payment_token.domain.key_life.key_event import KeyEventKind
+from payment_token.domain.key_life.ports import KeyVersions
+from payment_token.domain.key_life.version import KeyLifeError, KeyPurpose, KeyState, KeyVersion
+
+
+class RetireKey:
+    def __init__(self, *, versions: KeyVersions, history: KeyHistory) -> None:
+        self._versions = versions
+        self._history = history
+
+    async def __call__(self, purpose: KeyPurpose, name: str) -> KeyVersion:
+        """Raises KeyLifeError for the active version, and while records remain under it; says how many."""
+        version = await find_version(self._versions, purpose, name)
+        if version.state in (KeyState.PENDING, KeyState.ACTIVE):
+            raise KeyLifeError(f"{name} is {version.state}: rotate first, then re-encrypt")
+        if version.state is not KeyState.DECRYPT_ONLY:
+            raise KeyLifeError(f"{name} was retired before")
+        statement = await self._history.statement(KeyEventKind.RETIRED, version, rows=0)
+        await self._versions.retire(version, statement)
+        return version
+
+
+async def find_version(versions: KeyVersions, purpose: KeyPurpose, name: str) -> KeyVersion:
+    """Raises KeyLifeError when there is none of this name."""
+    for version in await versions.all(purpose):
+        if version.version == name:
+            return version
+    raise KeyLifeError(f"there is no {purpose} key {name}: `payment-token keys list` shows them")

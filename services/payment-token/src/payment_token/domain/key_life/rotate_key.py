@@ -1,0 +1,123 @@
+"""Rotate: a new version takes over what is new, without a restart and without a failed request.
+
+1. make the version, under a KEK of its own, and store it as pending; one that an earlier attempt left is taken up
+2. wait until every running process has it
+3. make it the active one; what was active opens what it sealed, and no more
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from payment_token.domain.key_life.history import KeyHistory
+from payment_token.domain.key_life.key_event import KeyEventKind, public_key_of
+from payment_token.domain.key_life.ports import KeyVersions
+from payment_token.domain.key_life.version import (
+    KeyLifeError,
+    KeyPurpose,
+    KeyState,
+    KeyVersion,
+    key_context,
+    next_version,
+)
+from payment_token.domain.keys import NamedKey
+from payment_token.domain.ports import KEKs, KeyEncrypter
+
+PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    old: KeyVersion
+    new: KeyVersion
+
+
+class RotateKey:
+    def __init__(
+        self,
+        *,
+        versions: KeyVersions,
+        encrypter: KeyEncrypter,
+        keks: KEKs,
+        history: KeyHistory,
+        environment: str,
+    ) -> None:
+        self._versions = versions
+        self._encrypter = encrypter
+        self._keks = keks
+        self._history = history
+        self._environment = environment
+
+    async def __call__(
+        self,
+        purpose: KeyPurpose,
+        *,
+        like_kek_uri: str,
+        kek_uri: str | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Rotated:
+        """``kek_uri`` names the KEK of the new version; without it one is made where ``like_kek_uri`` lives.
+
+        Raises KeyLifeError when a running process does not learn the version in time. It stays pending then, and the
+        next attempt goes on from there.
+        """
+        known = await self._versions.all(purpose)
+        old = next((version for version in known if version.state is KeyState.ACTIVE), None)
+        if old is None:
+            raise KeyLifeError(f"there is no active {purpose} key yet: start the service once")
+        # 1.
+        new = next((version for version in known if version.state is KeyState.PENDING), None)
+        if new is None:
+            new = await self._make(purpose, known, like_kek_uri, kek_uri)
+        # 2.
+        await self._wait_for_holders(new, patience_seconds)
+        # 3.
+        statement = await self._history.statement(
+            KeyEventKind.ACTIVATED, new, instead_of=old.version
+        )
+        await self._versions.activate(new, statement)
+        return Rotated(old, new)
+
+    async def _make(
+        self,
+        purpose: KeyPurpose,
+        known: Sequence[KeyVersion],
+        like_kek_uri: str,
+        kek_uri: str | None,
+    ) -> KeyVersion:
+        name = next_version([version.version for version in known])
+        if kek_uri is None:
+            # The random end keeps apart what an attempt left behind that died before it stored its version.
+            kek_name = f"payment-token-{self._environment}-{purpose}-{name}-{secrets.token_hex(3)}"
+            kek_uri = await self._keks.make_kek(like_kek_uri, kek_name)
+        elif any(version.kek_uri == kek_uri for version in known):
+            raise KeyLifeError("each version has a KEK of its own, and another one has this KEK")
+        clear, wrapped = await self._encrypter.generate_key(
+            kek_uri, key_context(purpose, name, self._environment)
+        )
+        signs = purpose is KeyPurpose.AUDIT_SIGNING
+        new = KeyVersion(
+            purpose=purpose,
+            version=name,
+            state=KeyState.PENDING,
+            kek_uri=kek_uri,
+            wrapped_key=wrapped,
+            environment=self._environment,
+            public_key=public_key_of(NamedKey(name, clear)) if signs else None,
+        )
+        await self._versions.add(
+            new, await self._history.statement(KeyEventKind.CREATED, new, kek=kek_uri)
+        )
+        return new
+
+    async def _wait_for_holders(self, new: KeyVersion, patience_seconds: float) -> None:
+        deadline = asyncio.get_running_loop().time() + patience_seconds
+        while missing := await self._versions.holders_without(new):
+            if asyncio.get_running_loop().time() >= deadline:
+                raise KeyLifeError(
+                    f"{new.version} stays pending: {', '.join(missing)} cannot use it yet."
+                    " See the log there (is the process allowed to use the KEK?), then rotate again"
+                )
+            await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,79 @@
+"""A version of a key that rotates, as it is stored: wrapped, with its state."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class KeyPurpose(StrEnum):
+    SERVICE = "service"  # wraps the DEKs of PAN records
+    INDEX = "index"  # keyed fingerprints of requests
+    AUDIT_SIGNING = "audit-signing"  # Ed25519: signs what must be provable later
+
+    @property
+    def closes(self) -> bool:
+        """Whether an overdue version stops its work. Signing goes on: the rotation that ends it must itself be signed."""
+        return self is not KeyPurpose.AUDIT_SIGNING
+
+
+class KeyState(StrEnum):
+    PENDING = "pending"  # made; running processes are learning it
+    ACTIVE = "active"  # protects what is new; one for each purpose
+    DECRYPT_ONLY = "decrypt-only"  # opens what it once protected
+    DESTROYING = "destroying"  # nothing is under it any more; nobody may use it
+    DESTROYED = "destroyed"
+
+    @property
+    def opens(self) -> bool:
+        return self in (KeyState.PENDING, KeyState.ACTIVE, KeyState.DECRYPT_ONLY)
+
+
+VERSION_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
+
+
+class KeyLifeError(Exception):
+    """What was asked of a key cannot be done now. The text says why, and what to do first."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVersion:
+    """``wrapped_key`` is ``None`` once destruction has begun; ``public_key`` is raw Ed25519, of signing keys only."""
+
+    purpose: KeyPurpose
+    version: str
+    state: KeyState
+    kek_uri: str
+    wrapped_key: bytes | None
+    environment: str
+    activated_at: datetime | None = None
+    public_key: bytes | None = None
+    destruction_due_at: datetime | None = None
+    destroyed_at: datetime | None = None
+
+    @property
+    def context(self) -> Mapping[str, str]:
+        """What a KEK binds the wrapped key to: it does not unwrap as another version, purpose or environment."""
+        return key_context(self.purpose, self.version, self.environment)
+
+
+def key_context(purpose: str, version: str, environment: str) -> dict[str, str]:
+    return {
+        "service": "payment-token",
+        "purpose": purpose,
+        "version": version,
+        "environment": environment,
+    }
+
+
+def next_version(known: Iterable[str]) -> str:
+    """``v2`` after ``v1``. Names that do not end in a number are counted on from 2: ``spring-2`` after ``spring``."""
+    names = list(known)
+    last = names[-1]
+    stem = last.rstrip("0123456789")
+    number = int(last[len(stem) :] or "1") if stem != last else 1
+    stem = stem if stem != last else f"{last}-"
+    while f"{stem}{number}" in names or number == 1:
+        number += 1
+    return f"{stem}{number}"
