@@ -82,6 +82,7 @@ class PKCS11Session:
         self._patience = Patience()
         self._waiting = 0
         self._locked_out = False
+        self._closed = False
 
     async def run(self, work: Callable[[Session], Result]) -> Result:
         """Does ``work`` on the session's thread.
@@ -106,8 +107,11 @@ class PKCS11Session:
             raise KeyCustodianUnavailableError
 
     def close(self) -> None:
-        self._thread.submit(self._close_now)
-        self._thread.shutdown(wait=True)
+        """Again is fine."""
+        if not self._closed:
+            self._closed = True
+            self._thread.submit(self._close_now)
+            self._thread.shutdown(wait=True)
 
     def _run_now(self, work: Callable[[Session], Result]) -> Result:
         fault: PaymentTokenError
