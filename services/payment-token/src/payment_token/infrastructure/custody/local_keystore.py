@@ -54,10 +54,7 @@ class LocalKeystore:
 
     def __init__(self, file: Path, sealer: Sealer, environment: Environment) -> None:
         """Raises ConfigurationError in production, and when the files are missing or do not fit together."""
-        if environment is Environment.PRODUCTION:
-            raise ConfigurationError(
-                "The local keystore is refused in production: name keys of a KMS or HSM."
-            )
+        _check_not_production(environment)
         self._file = file
         content = _read(file)
         self._keys: dict[str, dict[str, str]] = content["keys"]
@@ -67,6 +64,7 @@ class LocalKeystore:
     @classmethod
     def create(cls, file: Path, sealer: Sealer, environment: Environment) -> Self:
         """A new, empty keystore, and with a path its new key file; both readable by their owner alone."""
+        _check_not_production(environment)
         content: dict[str, Any] = {"keys": {}}
         if isinstance(sealer, Path):
             write_private_file(sealer, secrets.token_hex(_KEY_BYTES) + "\n")
@@ -203,6 +201,13 @@ class LocalKeystore:
         else:
             return keys
         raise KeyCustodianRefusedError(fault)
+
+
+def _check_not_production(environment: Environment) -> None:
+    if environment is Environment.PRODUCTION:
+        raise ConfigurationError(
+            "The local keystore is refused in production: name keys of a KMS or HSM."
+        )
 
 
 def _sealing_key(sealer: Sealer, salt: str | None) -> bytes:
