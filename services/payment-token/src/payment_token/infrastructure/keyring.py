@@ -47,7 +47,7 @@ class _Active:
 
 
 class Keyring:
-    """Meets the port ServiceKeys; for one event loop. ``refresh`` is called about every second."""
+    """Meets the port RotatingKeys; for one event loop. ``refresh`` is called about every second."""
 
     def __init__(
         self,

@@ -68,7 +68,7 @@ LET_IT_TAKE_ITS_TIME: LiteralString = "SET LOCAL statement_timeout = '15min'"
 
 _RETIRE = """
 UPDATE encryption_keys SET state = 'destroying', retired_at = clock_timestamp()
- WHERE purpose = %s AND version = %s AND state = 'decrypt-only'
+ WHERE purpose = %s AND version = %s AND state IN ('pending', 'decrypt-only')
 """
 
 _SHARERS = """
@@ -150,7 +150,7 @@ class PostgresKeyVersions:
             if rows:
                 raise KeyLifeError(_rows_remain(version, rows))
             cursor = await connection.execute(_RETIRE, (version.purpose, version.version))
-            _check_one(cursor.rowcount, f"{version.version} is not decrypt-only any more")
+            _check_one(cursor.rowcount, f"{version.version} was changed meanwhile")
             await _record(connection, statement)
 
     async def sharers_of_kek(self, version: KeyVersion) -> Sequence[KeyVersion]:
