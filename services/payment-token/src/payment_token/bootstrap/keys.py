@@ -78,6 +78,7 @@ class Keys:
             kek_uri=self._kek_of_active_service_key,
             environment=environment,
             sad_ttl=settings.sad_ttl,
+            epoch=settings.sad_epoch,
         )
         self.devices = DeviceKeys(
             self.custodians,
