@@ -185,6 +185,8 @@ class Keys:
         )
 
     async def _kek_of_active_service_key(self) -> str:
+        # Asked about once an epoch, and anew: what was active a moment ago may be on its way to destruction.
+        self.service.forget_active()
         return (await self.service.active_version()).kek_uri
 
     async def _forget_expired(self) -> None:
