@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from payment_token.domain.key_life.ports import SealedPAN
@@ -126,6 +127,21 @@ async def test_a_record_that_changed_since_it_was_read_stays_as_it_is(
     assert batch.changed == 0
     assert deployed.versions() == {"v1": 1}
     await deployed.check_every_record_opens()
+
+
+async def test_a_record_that_a_release_holds_is_waited_for_without_holding_up_the_rest(
+    deployed: KeyDeployment,
+) -> None:
+    held, *_ = await deployed.create(10)
+    await deployed.rotate()
+    with psycopg.connect(deployed.url) as release:
+        release.execute("SELECT FROM payment_tokens WHERE token_id = %s FOR SHARE", (held.text,))
+        running = asyncio.ensure_future(deployed.reencrypt())
+        while deployed.versions().get("v2", 0) < 9:
+            await asyncio.sleep(0.01)
+        assert not running.done()
+
+    assert (await running).changed == 10
 
 
 async def test_nothing_comes_under_a_version_that_is_not_active(deployed: KeyDeployment) -> None:

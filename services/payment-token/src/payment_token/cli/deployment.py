@@ -15,6 +15,7 @@ from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, D
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.settings import Settings
 
 Result = TypeVar("Result")
@@ -56,6 +57,8 @@ def with_custody(
 ) -> Result:
     """Runs ``work`` with the database and with the custodians of the deployment's keys."""
 
+    forbid_core_dumps()
+
     async def run(pool: Pool) -> Result:
         custodians = Custodians(settings)
         try:
@@ -68,6 +71,8 @@ def with_custody(
 
 def with_keys(settings: Settings, work: Callable[[Keys], Awaitable[Result]]) -> Result:
     """Runs ``work`` with the keys above stored data, and the database's clock kept in step."""
+
+    forbid_core_dumps()
 
     async def run(pool: Pool) -> Result:
         clock = DatabaseClock(pool)

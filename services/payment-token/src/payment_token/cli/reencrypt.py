@@ -36,20 +36,25 @@ def reencrypt(
 ) -> None:
     """Bring every record under the active service key. May be stopped and started at any moment; several may run."""
 
-    async def run(keys: Keys) -> Reencrypted:
+    async def run(keys: Keys) -> tuple[Reencrypted, str]:
         remaining = await keys.reencrypt.remaining()
         if payload and remaining == 0:
             raise ConfigurationError(
                 "Every record is under the active key, and --payload seals only what is under older ones:"
                 " `payment-token keys rotate` first."
             )
-        return await _with_progress(
+        started = time.monotonic()
+        latest = await _with_progress(
             keys, remaining, payload=payload, rate=rate, batch_size=batch_size
         )
+        seconds = time.monotonic() - started
+        speed = f"in {seconds:,.1f} s ({latest.changed / seconds:,.0f}/s)"
+        return await keys.reencrypt.finish(latest, payload=payload), speed
 
-    done = with_keys(load_settings(), run)
+    done, speed = with_keys(load_settings(), run)
     console.print(
-        f"{done.changed:,} records came under {done.version}; {done.remaining:,} remain under older versions."
+        f"{done.changed:,} records came under {done.version} {speed};"
+        f" {done.remaining:,} remain under older versions."
     )
     if done.damaged:
         console.print(
@@ -62,7 +67,7 @@ def reencrypt(
 
 async def _with_progress(
     keys: Keys, remaining: int, *, payload: bool, rate: float, batch_size: int
-) -> Reencrypted:
+) -> Progress:
     started, latest = time.monotonic(), Progress(0, 0)
     with _bar() as bar:
         task = bar.add_task("re-encrypting", total=remaining, rate="")
@@ -71,7 +76,7 @@ async def _with_progress(
             bar.update(task, completed=latest.changed, rate=f"{latest.changed / seconds:,.0f}/s")
             if rate:
                 await asyncio.sleep(max(0.0, latest.changed / rate - seconds))
-    return await keys.reencrypt.finish(latest, payload=payload)
+    return latest
 
 
 def _bar() -> Bar:

@@ -5,6 +5,7 @@ is sealed anew under a new DEK. It may be stopped and started at any moment, and
 itself which version it is under.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,9 @@ from payment_token.domain.sealing import (
     rewrap,
     seal,
 )
+
+_PAUSE_SECONDS = 0.1
+_MOST_IDLE_PASSES = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +78,19 @@ class ReencryptRecords:
         return await self._records.count_not_under((await self._service_keys.active()).name)
 
     async def run(self, *, payload: bool, batch_size: int) -> AsyncIterator[Progress]:
-        """Passes over all records until a pass changes none; yields after every batch."""
-        total = 0
-        while True:
+        """Passes over all records until none is left but damaged ones; yields after every batch."""
+        total = idle_passes = 0
+        while idle_passes < _MOST_IDLE_PASSES:
             before, damaged = total, 0
             async for batch in self._one_pass(payload=payload, batch_size=batch_size):
                 total += batch.changed
                 damaged += batch.damaged
                 yield Progress(total, damaged)
-            if total == before:
+            if await self.remaining() <= damaged:
                 return
+            # Somebody else is at work on the rest.
+            idle_passes = idle_passes + 1 if total == before else 0
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def finish(self, progress: Progress, *, payload: bool) -> Reencrypted:
         """Counts what is left, and leaves a signed statement."""
