@@ -56,7 +56,6 @@ def with_custody(
     settings: Settings, work: Callable[[Pool, Custodians], Awaitable[Result]]
 ) -> Result:
     """Runs ``work`` with the database and with the custodians of the deployment's keys."""
-
     forbid_core_dumps()
 
     async def run(pool: Pool) -> Result:
@@ -71,7 +70,6 @@ def with_custody(
 
 def with_keys(settings: Settings, work: Callable[[Keys], Awaitable[Result]]) -> Result:
     """Runs ``work`` with the keys above stored data, and the database's clock kept in step."""
-
     forbid_core_dumps()
 
     async def run(pool: Pool) -> Result:
