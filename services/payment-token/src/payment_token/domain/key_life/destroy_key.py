@@ -46,9 +46,9 @@ class DestroyKey:
         version = await find_version(self._versions, purpose, name)
         # 1.
         if version.state is KeyState.DESTROYED:
-            raise KeyLifeError(f"{name} was destroyed before")
+            raise KeyLifeError(f"the version {name} was destroyed before")
         if version.state is not KeyState.DESTROYING:
-            raise KeyLifeError(f"{name} is {version.state}: retire it first")
+            raise KeyLifeError(f"the version {name} is {version.state}: retire it first")
         if version.wrapped_key is None:
             return await self._finish(version)
         rows = await self._versions.rows_under(version)

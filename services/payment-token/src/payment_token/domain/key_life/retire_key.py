@@ -18,9 +18,11 @@ class RetireKey:
         """
         version = await find_version(self._versions, purpose, name)
         if version.state is KeyState.ACTIVE:
-            raise KeyLifeError(f"{name} is {version.state}: rotate first, then re-encrypt")
+            raise KeyLifeError(
+                f"the version {name} is {version.state}: rotate first, then re-encrypt"
+            )
         if version.state not in (KeyState.PENDING, KeyState.DECRYPT_ONLY):
-            raise KeyLifeError(f"{name} was retired before")
+            raise KeyLifeError(f"the version {name} was retired before")
         statement = await self._history.statement(KeyEventKind.RETIRED, version, rows=0)
         await self._versions.retire(version, statement)
         return version

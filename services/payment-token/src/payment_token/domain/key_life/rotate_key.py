@@ -73,7 +73,7 @@ class RotateKey:
             new = await self._make(purpose, known, old.kek_uri, kek_uri)
         elif kek_uri not in (None, new.kek_uri):
             raise KeyLifeError(
-                f"{new.version} is pending already, under {new.kek_uri}:"
+                f"the version {new.version} is pending already, under {new.kek_uri}:"
                 " rotate without naming a KEK, or retire it first"
             )
         # 2.
@@ -136,7 +136,7 @@ class RotateKey:
         while missing := await self._versions.holders_without(new):
             if asyncio.get_running_loop().time() >= deadline:
                 raise KeyLifeError(
-                    f"{new.version} stays pending: {', '.join(missing)} cannot use it yet."
+                    f"the version {new.version} stays pending: {', '.join(missing)} cannot use it yet."
                     " See the log there (is the process allowed to use the KEK?), then rotate again"
                 )
             await asyncio.sleep(_POLL_SECONDS)

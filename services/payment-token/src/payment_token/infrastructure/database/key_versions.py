@@ -137,7 +137,7 @@ class PostgresKeyVersions:
         ) as connection:
             await connection.execute(_DEMOTE, (version.purpose,))
             cursor = await connection.execute(_PROMOTE, (version.purpose, version.version))
-            _check_one(cursor.rowcount, f"{version.version} is not pending any more")
+            _check_one(cursor.rowcount, f"the version {version.version} is not pending any more")
             await _record(connection, statement)
 
     async def rows_under(self, version: KeyVersion) -> int:
@@ -172,9 +172,7 @@ class PostgresKeyVersions:
         )
         async with connection_of(self._pool) as connection:
             cursor = await connection.execute(_MOVE, row)
-            _check_one(
-                cursor.rowcount, f"{version.purpose} {version.version} was changed meanwhile"
-            )
+            _check_one(cursor.rowcount, f"the version {version.version} was changed meanwhile")
             await _record(connection, statement)
 
     async def begin_destruction(
