@@ -31,7 +31,10 @@ def database_of(deployment: Deployment) -> psycopg.Connection:
 def test_three_rotations_under_load_fail_nothing(deployment: Deployment) -> None:
     with ExitStack() as stack:
         services = [stack.enter_context(deployment.serving()) for _ in range(2)]
-        loads = [Load(deployment, service.urls["public"], clients=1) for service in services]
+        loads = [
+            Load(deployment, service.urls["public"], clients=2, pause_seconds=0.05)
+            for service in services
+        ]
         readers = Readers(services, loads)
         with loads[0], loads[1], readers:
             loads[0].wait_for_progress()
@@ -56,7 +59,7 @@ def test_a_process_that_was_paused_across_a_retirement_writes_nothing_under_the_
 ) -> None:
     with ExitStack() as stack:
         running, paused = (stack.enter_context(deployment.serving()) for _ in range(2))
-        with Load(deployment, paused.urls["public"], clients=3) as load:
+        with Load(deployment, paused.urls["public"], clients=3, pause_seconds=0.05) as load:
             load.wait_for_progress()
             os.kill(paused.process.pid, signal.SIGSTOP)
             try:

@@ -181,6 +181,16 @@ async def test_a_writer_at_work_keeps_its_version_until_it_has_committed(
     assert await deployed.rotate() == "v2"
 
 
+async def test_the_end_of_a_version_keeps_writers_out_until_it_is_committed(
+    deployed: KeyDeployment,
+) -> None:
+    shared = "SELECT pg_try_advisory_xact_lock_shared(hashtextextended('service-key:v1', 0))"
+
+    async with deployed.keys.versions._with_writers_out(SERVICE, "v1"):
+        assert deployed.database.execute(shared).fetchone() == (False,)
+    assert deployed.database.execute(shared).fetchone() == (True,)
+
+
 async def test_retiring_counts_what_remains(deployed: KeyDeployment) -> None:
     await deployed.create(3)
     with pytest.raises(KeyLifeError, match="v1 is active: rotate first"):

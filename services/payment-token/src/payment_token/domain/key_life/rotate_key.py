@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payment_token.domain.key_life.history import KeyHistory
-from payment_token.domain.key_life.key_event import KeyEventKind, public_key_of
+from payment_token.domain.key_life.key_event import KeyEventKind
+from payment_token.domain.key_life.new_version import new_version
 from payment_token.domain.key_life.ports import KeyVersions
 from payment_token.domain.key_life.version import (
     KeyLifeError,
     KeyPurpose,
     KeyState,
     KeyVersion,
-    key_context,
     next_version,
 )
-from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import KEKs, KeyEncrypter
 
 PATIENCE_SECONDS = 60.0
@@ -112,20 +111,10 @@ class RotateKey:
         return await self._keks.make_kek(like_uri, kek_name)
 
     async def _add(self, purpose: KeyPurpose, name: str, kek_uri: str) -> KeyVersion:
-        clear, wrapped = await self._encrypter.generate_key(
-            kek_uri, key_context(purpose, name, self._environment)
+        new, clear = await new_version(
+            self._encrypter, purpose, name, kek_uri=kek_uri, environment=self._environment
         )
-        signs = purpose is KeyPurpose.AUDIT_SIGNING
-        new = KeyVersion(
-            purpose=purpose,
-            version=name,
-            state=KeyState.PENDING,
-            kek_uri=kek_uri,
-            wrapped_key=wrapped,
-            environment=self._environment,
-            public_key=public_key_of(NamedKey(name, clear)) if signs else None,
-        )
-        clear.wipe()
+        clear.key.wipe()
         await self._versions.add(
             new, await self._history.statement(KeyEventKind.CREATED, new, kek=kek_uri)
         )

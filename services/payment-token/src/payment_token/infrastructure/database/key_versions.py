@@ -212,7 +212,7 @@ class PostgresKeyVersions:
         self, purpose: KeyPurpose, version: str
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction that no writer under the version overlaps: each has committed before, or will see the change."""
-        async with connection_of(self._pool) as connection:
+        async with connection_of(self._pool) as connection, connection.transaction():
             for _ in range(_LOCK_ATTEMPTS):
                 if await _locked(connection, purpose, version):
                     yield connection
@@ -223,7 +223,8 @@ class PostgresKeyVersions:
 
 async def _locked(connection: AsyncConnection, purpose: KeyPurpose, version: str) -> bool:
     # While it waits, new writers under the version wait behind it. So it waits for half a second at a time, and a
-    # writer that is stuck holds up nobody else for long; the database ends it after ten.
+    # writer that is stuck holds up nobody else for long; the database ends it after ten. The savepoint must be within
+    # a transaction that is open already: a block on its own would end with the lock.
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL lock_timeout = '500ms'")
