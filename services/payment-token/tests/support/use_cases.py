@@ -25,6 +25,7 @@ from payment_token.domain.enrolment import (
 from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.release import Release
+from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.tokenise_request import TokeniseRequest
@@ -71,6 +72,7 @@ class World:
                 )
             }
         )
+        self.cryptography = CryptographyState(lambda failed: None)
         self._numbers = itertools.count()
 
     def now(self) -> datetime:
@@ -104,7 +106,9 @@ class World:
             clock=self,
             store=self.store,
             directory=self,
-            decrypt_payload=DecryptPayload(DeviceKeys(self, lambda: 0.0, lambda: 0.5), self),
+            decrypt_payload=DecryptPayload(
+                DeviceKeys(self, lambda: 0.0, lambda: 0.5), self, self.cryptography
+            ),
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
             index_keys=self.index_keys,
