@@ -105,6 +105,42 @@ def test_a_new_deployment_gets_no_keys_from_a_broken_process(
             assert database.execute("SELECT count(*) FROM encryption_keys").fetchone() == (0,)
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("keys", "rotate"),
+        ("bdk", "show", "default-aes-128"),
+        (
+            "bdk",
+            "register",
+            "--id",
+            "x",
+            "--key",
+            "local:default-aes-256",
+            "--algorithm",
+            "aes-256",
+        ),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_commands_that_need_a_key_are_refused(
+    deployment: Deployment,
+    service: RunningService,
+    monkeypatch: pytest.MonkeyPatch,
+    command: tuple[str, ...],
+) -> None:
+    url = deployment_url(deployment.settings)
+    with psycopg.connect(url, autocommit=True) as database:
+        count = "SELECT (SELECT count(*) FROM encryption_keys), (SELECT count(*) FROM base_derivation_keys)"
+        before = database.execute(count).fetchone()
+        monkeypatch.setattr("payment_token.domain.dukpt.tdes._TRANSFORM_MASK", 0)
+        refused = deployment.run_here(*command, check=False)
+        assert database.execute(count).fetchone() == before
+    assert refused.returncode == 1
+    assert "a self-test failed" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_doctor_shows_each_test_and_what_failed(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
