@@ -23,8 +23,10 @@ from payment_token.domain.key_life.history import KeyHistory
 from payment_token.domain.key_life.reencrypt_records import ReencryptRecords
 from payment_token.domain.key_life.retire_key import RetireKey
 from payment_token.domain.key_life.rotate_key import RotateKey
-from payment_token.domain.key_life.version import KeyPurpose
+from payment_token.domain.key_life.version import KeyPurpose, KeyState
 from payment_token.domain.ports import Clock
+from payment_token.domain.self_test import CryptographyState
+from payment_token.domain.self_test.custodians import KEKProofs
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database.epoch_keys import PostgresEpochKeys
 from payment_token.infrastructure.database.key_holders import PostgresKeyHolders
@@ -42,18 +44,26 @@ from payment_token.settings import ConfigurationError, Settings
 logger = logging.getLogger(__name__)
 
 FORGET_INTERVAL_SECONDS = 30.0
+PROVE_INTERVAL_SECONDS = 60.0
 
 
 class Keys:
     """Opened within an event loop; ``async with keys.kept_fresh()`` for a process that serves."""
 
-    def __init__(self, settings: Settings, pool: Pool, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        clock: Clock,
+        cryptography: CryptographyState | None = None,
+    ) -> None:
         environment = settings.environment.value
         self._settings = settings
         self.clock = clock
         self._environment = environment
         self.cryptoperiod = settings.cryptoperiod
-        self.custodians = Custodians(settings)
+        self.custodians = Custodians(settings, cryptography)
+        self.cryptography = self.custodians.cryptography
         self.versions = PostgresKeyVersions(pool)
         self.records = PostgresSealedRecords(pool)
         self.epoch_store = PostgresEpochKeys(pool)
@@ -87,12 +97,20 @@ class Keys:
             limit=settings.device_key_cache_size,
             age_seconds=settings.device_key_cache_seconds,
         )
+        self.kek_proofs = KEKProofs(self.custodians, self.cryptography, environment)
         self.history = KeyHistory(clock, self.rings[KeyPurpose.AUDIT_SIGNING])
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: Settings, pool: Pool, clock: Clock) -> AsyncIterator[Self]:
-        keys = cls(settings, pool, clock)
+    async def opened(
+        cls,
+        settings: Settings,
+        pool: Pool,
+        clock: Clock,
+        cryptography: CryptographyState | None = None,
+    ) -> AsyncIterator[Self]:
+        """``cryptography`` is that of self-tests which were asked before; without it they are asked now."""
+        keys = cls(settings, pool, clock, cryptography)
         try:
             yield keys
         finally:
@@ -100,16 +118,24 @@ class Keys:
 
     @asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:
-        """Makes the first versions of a new deployment; then holds a lease on the keys until the block ends."""
+        """Makes the first versions of a new deployment; then holds a lease on the keys until the block ends.
+
+        A process whose self-test failed holds no key, and no rotation waits for it.
+        """
+        if self.cryptography.stopped:
+            yield
+            return
         first = FirstKeys(self.versions, self.custodians, self.clock, self._environment)
         await first(self._settings.current_key_version, self.kek_uri)
         await self._open_now()
+        await self._prove_keks()
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(self.holders.end)
             for work, seconds in (
                 (self.refresh, REFRESH_SECONDS),
                 (self.epochs.refresh, REFRESH_SECONDS),
                 (self._forget_expired, FORGET_INTERVAL_SECONDS),
+                (self._prove_keks, PROVE_INTERVAL_SECONDS),
             ):
                 await stack.enter_async_context(repeated(work, seconds))
             yield
@@ -188,6 +214,14 @@ class Keys:
         # Asked about once an epoch, and anew: what was active a moment ago may be on its way to destruction.
         self.service.forget_active()
         return (await self.service.active_version()).kek_uri
+
+    async def _prove_keks(self) -> None:
+        # Each once: at start, or when its custodian is back, or when a rotation brought it.
+        await self.kek_proofs(
+            version.kek_uri
+            for version in await self.versions.all()
+            if version.state is KeyState.ACTIVE
+        )
 
     async def _forget_expired(self) -> None:
         self.devices.forget_expired()
