@@ -23,6 +23,7 @@ from payment_token.cli import (
 from payment_token.cli.deployment import use_env_file
 from payment_token.domain.custody import CustodyError
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
+from payment_token.domain.key_block import KeyBlockError
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.settings import ConfigurationError
 
@@ -69,6 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
         ConfigurationError,
         CustodyError,
         EmbeddedServerError,
+        KeyBlockError,
         ListenError,
         PaymentTokenError,
     ) as error:

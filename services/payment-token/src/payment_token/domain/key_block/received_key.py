@@ -33,12 +33,17 @@ class ReceivedBDK:
     key_set: str | None
 
 
-def receive_bdk(kbpk: SecretKey, text: str, algorithm: BDKAlgorithm) -> ReceivedBDK:
-    """Raises UnverifiedKeyBlockError, or RefusedKeyBlockError for a genuine block of something else."""
+def check_algorithm(algorithm: BDKAlgorithm) -> None:
+    """Raises RefusedKeyBlockError for a kind of key that no key block brings here."""
     if algorithm not in _ALGORITHMS:
         raise RefusedKeyBlockError(
             f"{algorithm} keys do not come in key blocks: import this one from its components"
         )
+
+
+def receive_bdk(kbpk: SecretKey, text: str, algorithm: BDKAlgorithm) -> ReceivedBDK:
+    """Raises UnverifiedKeyBlockError, or RefusedKeyBlockError for a genuine block of something else."""
+    check_algorithm(algorithm)
     unwrapped = unwrap(kbpk, text)
     header, key = unwrapped.header, unwrapped.key
     _check_header(header)
