@@ -15,6 +15,7 @@ from payment_token.cli import (
     database,
     development,
     devices,
+    devices_provision,
     doctor,
     quickstart,
     serve,
@@ -39,6 +40,7 @@ app.add_typer(database.app, name="db")
 app.add_typer(development.app, name="dev")
 bdk.app.command("import")(bdk_import.import_bdk)
 app.add_typer(bdk.app, name="bdk")
+devices.app.command("provision")(devices_provision.provision)
 app.add_typer(devices.app, name="devices")
 app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(simulate.app, name="simulate")

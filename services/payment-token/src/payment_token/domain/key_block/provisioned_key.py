@@ -26,6 +26,7 @@ from payment_token.domain.key_block.optional_blocks import OptionalBlock
 from payment_token.domain.key_block.protection import check_size
 from payment_token.domain.key_block.strength import check_protects
 from payment_token.domain.key_block.wrapping import wrap
+from payment_token.domain.key_check_value import aes_check_value, tdes_check_value
 from payment_token.domain.sensitive import SecretKey
 
 
@@ -60,6 +61,11 @@ def provisioned_key_block(
         ),
     )
     return wrap(kbpk, header, key)
+
+
+def provisioned_check_value(key: SecretKey, algorithm: BDKAlgorithm) -> str:
+    """As the block states it in KC: of the terminal's key, which is a TDES or an AES key whatever the BDK is."""
+    return tdes_check_value(key) if _algorithm(algorithm) == "T" else aes_check_value(key)
 
 
 def _algorithm(algorithm: BDKAlgorithm) -> str:
