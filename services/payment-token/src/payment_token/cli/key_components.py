@@ -51,18 +51,18 @@ def read_component(path: Path, option: str) -> SensitiveText:
 def collect(form: KeyForm, given: Sequence[SensitiveText], prompts: int) -> list[SecretKey]:
     """The components that were given, else as many as ``prompts`` says, asked for. Raises ConfigurationError."""
     if given:
-        return [parsed(text, number, form) for number, text in enumerate(given, 1)]
+        return [_parsed(text, number, form) for number, text in enumerate(given, 1)]
     asked = []
     for number in range(1, prompts + 1):
         text = typer.prompt(f"Component {number} of {prompts} of {form.name}", hide_input=True)
-        component = parsed(SensitiveText(text), number, form)
+        component = _parsed(SensitiveText(text), number, form)
         # Each custodian compares this with the paper, before the next one is called in.
         console.print(f"Component {number} has the check value {form.check_value(component)}.")
         asked.append(component)
     return asked
 
 
-def parsed(component: SensitiveText, number: int, form: KeyForm) -> SecretKey:
+def _parsed(component: SensitiveText, number: int, form: KeyForm) -> SecretKey:
     text = "".join(component.reveal().split())
     raw = b""
     if text.isascii() and text.isalnum():
