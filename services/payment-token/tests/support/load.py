@@ -1,5 +1,6 @@
 """A load of creates that keeps a record of what was promised, for tests that break things in its middle."""
 
+import secrets
 import threading
 import time
 import uuid
@@ -10,7 +11,7 @@ import httpx
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
-from tests.support.deployment import MERCHANT, Deployment
+from tests.support.deployment import MERCHANT, Deployment, RunningService
 
 PATIENCE_SECONDS = 60
 
@@ -99,3 +100,51 @@ class Load:
             operation.acknowledged.add(answer.json()["payment_token"])
         else:
             time.sleep(0.05)
+
+
+class Readers:
+    """A worker at each service that releases acknowledged tokens until told to stop, and keeps what was not right."""
+
+    def __init__(self, services: list[RunningService], loads: list[Load]) -> None:
+        self.wrong: list[str] = []
+        self.read = 0
+        self._loads = loads
+        self._ended = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._worker, args=(service,)) for service in services
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for_progress(self, more: int = 50) -> None:
+        goal, deadline = self.read + more, time.monotonic() + PATIENCE_SECONDS
+        while self.read < goal:
+            assert time.monotonic() < deadline, "the workers get no answers"
+            time.sleep(0.02)
+
+    def _worker(self, service: RunningService) -> None:
+        with service.worker() as client:
+            while not self._ended.is_set():
+                known = [
+                    (token, operation.pan)
+                    for load in self._loads
+                    for operation in list(load.operations)
+                    for token in list(operation.acknowledged)
+                ]
+                if not known:
+                    continue
+                token, pan = secrets.choice(known)
+                answer = service.release(client, token)
+                if answer.status_code != 200:
+                    self.wrong.append(answer.text)
+                elif answer.json()["payment_data"]["pan"] != pan:
+                    self.wrong.append("another card came back")
+                self.read += 1

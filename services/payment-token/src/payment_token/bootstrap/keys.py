@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from payment_token.domain.errors import (
 from payment_token.domain.key_life.destroy_key import DestroyKey
 from payment_token.domain.key_life.first_keys import FirstKeys
 from payment_token.domain.key_life.history import KeyHistory
+from payment_token.domain.key_life.reencrypt_records import ReencryptRecords
 from payment_token.domain.key_life.retire_key import RetireKey
 from payment_token.domain.key_life.rotate_key import RotateKey
 from payment_token.domain.key_life.version import KeyPurpose
@@ -28,6 +30,7 @@ from payment_token.infrastructure.database.epoch_keys import PostgresEpochKeys
 from payment_token.infrastructure.database.key_holders import PostgresKeyHolders
 from payment_token.infrastructure.database.key_versions import PostgresKeyVersions
 from payment_token.infrastructure.database.pool import Pool
+from payment_token.infrastructure.database.sealed_records import PostgresSealedRecords
 from payment_token.infrastructure.keyring import Keyring
 from payment_token.infrastructure.sad_epoch_keyring import (
     REFRESH_SECONDS,
@@ -47,12 +50,14 @@ class Keys:
     def __init__(self, settings: Settings, pool: Pool, clock: Clock) -> None:
         environment = settings.environment.value
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self._environment = environment
+        self.cryptoperiod = settings.cryptoperiod
         self.custodians = Custodians(settings)
         self.versions = PostgresKeyVersions(pool)
-        self._epoch_store = PostgresEpochKeys(pool)
-        self._holders = PostgresKeyHolders(pool)
+        self.records = PostgresSealedRecords(pool)
+        self.epoch_store = PostgresEpochKeys(pool)
+        self.holders = PostgresKeyHolders(pool)
         self.rings = {
             purpose: Keyring(
                 purpose,
@@ -60,19 +65,20 @@ class Keys:
                 self.custodians,
                 clock,
                 environment,
-                settings.cryptoperiod,
+                self.cryptoperiod,
             )
             for purpose in KeyPurpose
         }
         self.service = self.rings[KeyPurpose.SERVICE]
         self.index = self.rings[KeyPurpose.INDEX]
         self.epochs = SADEpochKeyring(
-            self._epoch_store,
+            self.epoch_store,
             self.custodians,
             clock,
             kek_uri=self._kek_of_active_service_key,
             environment=environment,
             sad_ttl=settings.sad_ttl,
+            epoch=settings.sad_epoch,
         )
         self.devices = DeviceKeys(
             self.custodians,
@@ -95,11 +101,11 @@ class Keys:
     @asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:
         """Makes the first versions of a new deployment; then holds a lease on the keys until the block ends."""
-        first = FirstKeys(self.versions, self.custodians, self._clock, self._environment)
+        first = FirstKeys(self.versions, self.custodians, self.clock, self._environment)
         await first(self._settings.current_key_version, self.kek_uri)
         await self._open_now()
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._holders.end)
+            stack.push_async_callback(self.holders.end)
             for work, seconds in (
                 (self.refresh, REFRESH_SECONDS),
                 (self.epochs.refresh, REFRESH_SECONDS),
@@ -131,7 +137,7 @@ class Keys:
             for purpose, ring in self.rings.items()
             for version in await ring.refresh()
         ]
-        await self._holders.renew(held)
+        await self.holders.renew(held)
 
     @property
     def kek_uri(self) -> str:
@@ -158,16 +164,29 @@ class Keys:
         return RetireKey(versions=self.versions, history=self.history)
 
     @property
+    def reencrypt(self) -> ReencryptRecords:
+        return ReencryptRecords(
+            records=self.records,
+            service_keys=self.service,
+            versions=self.versions,
+            history=self.history,
+            random=os.urandom,
+            environment=self._environment,
+        )
+
+    @property
     def destroy(self) -> DestroyKey:
         return DestroyKey(
             versions=self.versions,
-            epoch_keys=EpochKeyMover(self._epoch_store, self.custodians, self._environment),
+            epoch_keys=EpochKeyMover(self.epoch_store, self.custodians, self._environment),
             encrypter=self.custodians,
             keks=self.custodians,
             history=self.history,
         )
 
     async def _kek_of_active_service_key(self) -> str:
+        # Asked about once an epoch, and anew: what was active a moment ago may be on its way to destruction.
+        self.service.forget_active()
         return (await self.service.active_version()).kek_uri
 
     async def _forget_expired(self) -> None:
