@@ -113,6 +113,14 @@ def test_a_terminal_with_nothing_but_its_block_sends_and_a_worker_gets_the_card(
     assert device in fleets.run_here("devices", "list").stdout
 
 
+def test_a_device_id_with_brackets_is_shown_as_it_is(fleets: Deployment, kbpk: str) -> None:
+    for device in ("[/M-1]", "[red]M-2"):
+        assert device in fleets.run_here(*provision("aes-128", device, kbpk)).stdout
+    listed = fleets.run_here("devices", "list").stdout
+    assert "[/M-1]" in listed
+    assert "[red]M-2" in listed
+
+
 @pytest.mark.parametrize("algorithm", list(FLEETS))
 def test_the_key_is_nowhere_in_clear(
     fleets: Deployment, kbpk: str, tmp_path: Path, algorithm: BDKAlgorithm

@@ -1,6 +1,7 @@
 """``payment-token devices``: the terminals that may send."""
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from payment_token.cli.bdk import usable_bdk
@@ -72,7 +73,7 @@ def register(
         raise ConfigurationError(
             f"{merchant} has a device {device_id} already, or the key of --ksn is bound to a device."
         ) from None
-    console.print(f"Registered {device_id} of {merchant}, served by {bdk}.")
+    console.print(f"Registered {device_id} of {merchant}, served by {bdk}.", markup=False)
 
 
 @app.command("list")
@@ -91,7 +92,8 @@ def list_devices() -> None:
             ]
             table.add_row(
                 device.merchant_id,
-                device.device_id,
+                # A device id may hold square brackets, which would be taken for markup.
+                escape(device.device_id),
                 device.bdk_id or "",
                 device.state,
                 " ".join(spoken),

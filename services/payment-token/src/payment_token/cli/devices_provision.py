@@ -216,11 +216,10 @@ def _show(
 ) -> None:
     name = terminal.name
     key = f"key epoch {name.key_epoch}" if isinstance(name, AEADKeyName) else f"KSN {name}"
-    console.print(
-        f"Provisioned {terminal.device_id} of {terminal.merchant_id} under {terminal.bdk.bdk_id}: {key}."
-    )
-    console.print(f"Key check value {value}, protection key check value {kbpk.check_value}.")
-    console.print(f"Key block: {block if output is None else output}", markup=False)
-    console.print(
-        "The terminal is registered. Have the block injected; then it may send, without any further command."
-    )
+    for line in (
+        f"Provisioned {terminal.device_id} of {terminal.merchant_id} under {terminal.bdk.bdk_id}: {key}.",
+        f"Key check value {value}, protection key check value {kbpk.check_value}.",
+        f"Key block: {block if output is None else output}",
+        "The terminal is registered. Have the block injected; then it may send, without any further command.",
+    ):
+        console.print(line, markup=False)

@@ -17,6 +17,7 @@ from payment_token.domain.key_check_value import (
     tdes_check_value,
 )
 from payment_token.domain.sensitive import SecretKey, SensitiveText
+from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.settings import ConfigurationError
 
 MOST_COMPONENTS = 3
@@ -50,6 +51,7 @@ def read_component(path: Path, option: str) -> SensitiveText:
 
 def collect(form: KeyForm, given: Sequence[SensitiveText], prompts: int) -> list[SecretKey]:
     """The components that were given, else as many as ``prompts`` says, asked for. Raises ConfigurationError."""
+    forbid_core_dumps()
     if given:
         return [_parsed(text, number, form) for number, text in enumerate(given, 1)]
     asked = []
