@@ -300,6 +300,21 @@ def test_nobody_may_know_a_whole_key_of_a_token(
     assert "nobody may know a whole key" in refused.stderr
 
 
+def test_outside_development_nobody_else_may_read_a_component(
+    fresh: Deployment, tmp_path: Path
+) -> None:
+    one = written(tmp_path, "one", KBPK.hex())
+    block = written(tmp_path, "block", block_of())
+    Path(one).chmod(0o640)
+    for arguments in (
+        ("bdk", "import", "--id", "open", "--algorithm", "aes-256", "--component-file", one),
+        import_block("open", "aes-128", block, one),
+    ):
+        refused = fresh.run_here(*arguments, check=False, ENVIRONMENT="test")
+        assert refused.returncode == 1
+        assert "chmod 600" in refused.stderr
+
+
 def test_a_custodian_with_its_own_tools_takes_no_key_block(
     fresh: Deployment, tmp_path: Path
 ) -> None:

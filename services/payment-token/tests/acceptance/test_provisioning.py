@@ -174,6 +174,22 @@ def test_a_tdes_fleet_is_provisioned_under_a_tdes_key(fleets: Deployment, tmp_pa
     assert "KSN FFFF7700000000000000" in said
 
 
+def test_the_protection_key_is_prompted_for_in_components(fleets: Deployment) -> None:
+    one = bytes([0x5A] * 32)
+    two = bytes(a ^ b for a, b in zip(KBPK, one, strict=True))
+    arguments = ("devices", "provision", "--device-id", "Q-1", "--merchant", MERCHANT)
+
+    said = fleets.run(
+        *arguments,
+        *("--bdk", "fleet-aes-256", "--components", "2"),
+        stdin=f"{one.hex()}\n{two.hex()}\n",
+    )
+
+    assert "Component 2 has the check value" in said.stdout
+    assert one.hex() not in said.stdout + said.stderr
+    assert tr31.unwrap(KBPK, shown_block(said.stdout))
+
+
 @pytest.mark.parametrize(
     ("algorithm", "kbpk_bytes", "kbpk_algorithm"),
     [

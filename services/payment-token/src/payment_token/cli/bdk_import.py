@@ -80,7 +80,7 @@ def import_bdk(
                 "--key-block brings the whole key: leave out --component and --component-file."
                 " Components of its protection key go into --kbpk-file."
             )
-        clear = bdk_from_key_block(key_block, bdk, kbpk_file, components)
+        clear = bdk_from_key_block(settings, key_block, bdk, kbpk_file, components)
     else:
         if kbpk_file:
             raise ConfigurationError("--kbpk-file goes with --key-block.")
@@ -102,7 +102,7 @@ def _from_components(
             "--component is taken in development only. Use the prompt or --component-file."
         )
     given = [SensitiveText(text) for text in texts]
-    given += [read_component(path, "--component-file") for path in files]
+    given += [read_component(path, "--component-file", settings) for path in files]
     components = collect(KeyForm.of_bdk(bdk.algorithm), given, prompts)
     check_dual_control(components, bdk.key_uri)
     return combine(components)

@@ -114,7 +114,9 @@ def provision(
         return Terminal(device, owner, known_bdk, name, known)
 
     terminal = with_pool(settings, look)
-    kbpk = _protection_key(terminal.bdk, kbpk_algorithm, kbpk_file, components, kbpk_check_value)
+    kbpk = _protection_key(
+        settings, terminal.bdk, kbpk_algorithm, kbpk_file, components, kbpk_check_value
+    )
     block, value = _provisioned(settings, terminal, kbpk)
     if output is not None:
         _write(output, block)
@@ -122,13 +124,14 @@ def provision(
 
 
 def _protection_key(
+    settings: Settings,
     bdk: BaseDerivationKey,
     algorithm: KBPKAlgorithm,
     files: list[Path],
     prompts: int,
     announced: str | None,
 ) -> ProtectionKey:
-    kbpk, value = enter_protection_key(algorithm.version, files, prompts, bdk.key_uri)
+    kbpk, value = enter_protection_key(settings, algorithm.version, files, prompts, bdk.key_uri)
     if announced is not None and announced.upper() != value:
         raise ConfigurationError(
             f"The protection key has the check value {value}, not the one of --kbpk-check-value."

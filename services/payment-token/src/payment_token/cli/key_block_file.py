@@ -14,21 +14,27 @@ from payment_token.domain.key_block import (
 from payment_token.domain.key_block.header import MOST_CHARACTERS
 from payment_token.domain.key_block.received_key import ReceivedBDK, check_algorithm, receive_bdk
 from payment_token.domain.sensitive import SecretKey
-from payment_token.settings import ConfigurationError
+from payment_token.settings import ConfigurationError, Settings
 
 _MOST_BYTES = MOST_CHARACTERS + 100
 """With room for white space around it."""
 
 
 def bdk_from_key_block(
-    path: Path, bdk: BaseDerivationKey, kbpk_files: Sequence[Path], prompts: int
+    settings: Settings,
+    path: Path,
+    bdk: BaseDerivationKey,
+    kbpk_files: Sequence[Path],
+    prompts: int,
 ) -> SecretKey:
     """Raises ConfigurationError, or KeyBlockError for what is no block of such a key."""
     # What cannot be taken is refused before anybody types a component.
     check_algorithm(bdk.algorithm)
     text = _read(path)
     header, _ = KeyBlockHeader.parse(text)
-    kbpk, check_value = enter_protection_key(header.version, kbpk_files, prompts, bdk.key_uri)
+    kbpk, check_value = enter_protection_key(
+        settings, header.version, kbpk_files, prompts, bdk.key_uri
+    )
     received = _receive(kbpk, check_value, text, bdk)
     console.print(f"The protection key of the block has the check value {check_value}.")
     if received.key_set is not None:

@@ -18,7 +18,8 @@ from payment_token.domain.key_check_value import (
 )
 from payment_token.domain.sensitive import SecretKey, SensitiveText
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
-from payment_token.settings import ConfigurationError
+from payment_token.safety import readable_by_others
+from payment_token.settings import ConfigurationError, Settings
 
 MOST_COMPONENTS = 3
 
@@ -42,11 +43,16 @@ class KeyForm:
         return cls("an AES key block protection key", (16, 24, 32), aes_check_value)
 
 
-def read_component(path: Path, option: str) -> SensitiveText:
+def read_component(path: Path, option: str, settings: Settings) -> SensitiveText:
+    """Raises ConfigurationError for a file that cannot be read, or outside development one that others can read too."""
     try:
-        return SensitiveText(path.read_text())
+        text = SensitiveText(path.read_text())
+        open_to_others = readable_by_others(path)
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError(f"{option}: {path} cannot be read.") from None
+    if open_to_others and not settings.in_development:
+        raise ConfigurationError(f"{option}: {path} can be read by others: chmod 600 it.")
+    return text
 
 
 def collect(form: KeyForm, given: Sequence[SensitiveText], prompts: int) -> list[SecretKey]:

@@ -16,6 +16,7 @@ from payment_token.cli.key_components import (
 )
 from payment_token.domain.key_block import KeyBlockVersion
 from payment_token.domain.sensitive import SecretKey
+from payment_token.settings import Settings
 
 KBPKFileOption = typer.Option(
     [],
@@ -37,11 +38,15 @@ class KBPKAlgorithm(StrEnum):
 
 
 def enter_protection_key(
-    version: KeyBlockVersion, files: Sequence[Path], prompts: int, key_uri: str
+    settings: Settings,
+    version: KeyBlockVersion,
+    files: Sequence[Path],
+    prompts: int,
+    key_uri: str,
 ) -> tuple[SecretKey, str]:
     """The key and its check value. ``key_uri`` names the BDK that is at stake. Raises ConfigurationError."""
     form = KeyForm.of_kbpk(version)
-    given = [read_component(path, "--kbpk-file") for path in files]
+    given = [read_component(path, "--kbpk-file", settings) for path in files]
     components = collect(form, given, prompts)
     check_dual_control(components, key_uri)
     kbpk = combine(components)
