@@ -62,7 +62,7 @@ def _secrets_that_others_can_read(settings: Settings) -> Iterator[Finding]:
         "PUBLIC_TLS_KEY_FILE": settings.public_tls_key_file,
     }
     for name, path in secrets.items():
-        if path is not None and path.is_file() and readable_by_others(path):
+        if path is not None and path.is_file() and _readable_by_others(path):
             yield Finding(Severity.REFUSED, name, f"{path} can be read by others: chmod 600 it.")
 
 
@@ -78,7 +78,7 @@ def _misnamed_keys(settings: Settings) -> Iterator[Finding]:
             yield Finding(Severity.REFUSED, name, f"{error}.")
 
 
-def readable_by_others(path: Path) -> bool:
+def _readable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 

@@ -17,8 +17,8 @@ from payment_token.domain.key_check_value import (
     tdes_check_value,
 )
 from payment_token.domain.sensitive import SecretKey, SensitiveText
+from payment_token.infrastructure.private_file import readable_by_others
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
-from payment_token.safety import readable_by_others
 from payment_token.settings import ConfigurationError, Settings
 
 MOST_COMPONENTS = 3
