@@ -36,8 +36,8 @@ async def deployed(database_url: str, tmp_path: Path) -> AsyncIterator[KeyDeploy
 
 async def destroyed(deployed: KeyDeployment, version: str = "v1") -> Destruction:
     await deployed.reencrypt()
-    await deployed.keys.retire(SERVICE, version)
-    return await deployed.keys.destroy(SERVICE, version, waiting_days=7)
+    await deployed.life.retire(SERVICE, version)
+    return await deployed.life.destroy(SERVICE, version, waiting_days=7)
 
 
 # --- Rotation -------------------------------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ async def test_each_version_has_a_kek_of_its_own(deployed: KeyDeployment) -> Non
     keks = [version.kek_uri for version in await deployed.keys.versions.all(SERVICE)]
     assert len(set(keks)) == 3
     with pytest.raises(KeyLifeError, match="another one has this KEK"):
-        await deployed.keys.rotate(SERVICE, kek_uri=keks[0])
+        await deployed.life.rotate(SERVICE, kek_uri=keks[0])
 
 
 async def test_the_database_holds_one_active_version_whatever_happens(
@@ -88,7 +88,7 @@ async def test_a_rotation_waits_for_every_running_process(
         with pytest.raises(
             KeyLifeError, match=r"v2 stays pending: process \d+ on .* cannot use it"
         ):
-            await deployed.keys.rotate(SERVICE, patience_seconds=0.3)
+            await deployed.life.rotate(SERVICE, patience_seconds=0.3)
         assert (await deployed.keys.service.active()).name == "v1"
 
         rotating = asyncio.ensure_future(deployed.rotate())
@@ -112,7 +112,7 @@ async def test_of_two_rotations_at_once_one_wins_and_no_kek_is_left_behind(
     deployed: KeyDeployment,
 ) -> None:
     results = await asyncio.gather(
-        *(deployed.keys.rotate(SERVICE) for _ in range(2)), return_exceptions=True
+        *(deployed.life.rotate(SERVICE) for _ in range(2)), return_exceptions=True
     )
 
     assert sorted(type(result).__name__ for result in results) == ["KeyLifeError", "Rotated"]
@@ -128,11 +128,11 @@ async def test_a_pending_version_of_no_use_is_retired_and_the_next_one_made(
     async with new_pool(deployed.url) as pool:
         await PostgresKeyHolders(pool).renew([])
         with pytest.raises(KeyLifeError, match="stays pending"):
-            await deployed.keys.rotate(SERVICE, patience_seconds=0)
+            await deployed.life.rotate(SERVICE, patience_seconds=0)
     with pytest.raises(KeyLifeError, match="v2 is pending already"):
-        await deployed.keys.rotate(SERVICE, kek_uri="local:another")
+        await deployed.life.rotate(SERVICE, kek_uri="local:another")
 
-    await deployed.keys.retire(SERVICE, "v2")
+    await deployed.life.retire(SERVICE, "v2")
     deployed.database.execute("DELETE FROM key_holders")
 
     assert await deployed.rotate() == "v3"
@@ -140,7 +140,7 @@ async def test_a_pending_version_of_no_use_is_retired_and_the_next_one_made(
 
 async def test_a_kek_that_is_not_there_leaves_nothing_behind(deployed: KeyDeployment) -> None:
     with pytest.raises(KeyCustodianRefusedError) as refusal:
-        await deployed.keys.rotate(SERVICE, kek_uri="local:nowhere")
+        await deployed.life.rotate(SERVICE, kek_uri="local:nowhere")
 
     assert "no key nowhere" in refusal.value.advice
     assert [version.version for version in await deployed.keys.versions.all(SERVICE)] == ["v1"]
@@ -194,22 +194,22 @@ async def test_the_end_of_a_version_keeps_writers_out_until_it_is_committed(
 async def test_retiring_counts_what_remains(deployed: KeyDeployment) -> None:
     await deployed.create(3)
     with pytest.raises(KeyLifeError, match="v1 is active: rotate first"):
-        await deployed.keys.retire(SERVICE, "v1")
+        await deployed.life.retire(SERVICE, "v1")
     await deployed.rotate()
 
     with pytest.raises(KeyLifeError, match="3 records are still under v1"):
-        await deployed.keys.retire(SERVICE, "v1")
+        await deployed.life.retire(SERVICE, "v1")
     assert await deployed.state("v1") is KeyState.DECRYPT_ONLY
 
     await deployed.reencrypt()
-    await deployed.keys.retire(SERVICE, "v1")
+    await deployed.life.retire(SERVICE, "v1")
     assert await deployed.keys.service.named("v1") is not None  # until the next refresh
     await deployed.keys.service.refresh()
     assert await deployed.keys.service.named("v1") is None
     with pytest.raises(KeyLifeError, match="v1 was retired before"):
-        await deployed.keys.retire(SERVICE, "v1")
+        await deployed.life.retire(SERVICE, "v1")
     with pytest.raises(KeyLifeError, match="there is no service key v9"):
-        await deployed.keys.retire(SERVICE, "v9")
+        await deployed.life.retire(SERVICE, "v9")
 
 
 async def test_an_index_key_is_kept_as_long_as_an_idempotency_key_needs_it(
@@ -219,10 +219,10 @@ async def test_an_index_key_is_kept_as_long_as_an_idempotency_key_needs_it(
     await deployed.rotate(INDEX)
 
     with pytest.raises(KeyLifeError, match="2 idempotency keys are still remembered under v1"):
-        await deployed.keys.retire(INDEX, "v1")
+        await deployed.life.retire(INDEX, "v1")
 
     deployed.database.execute("UPDATE token_idempotency_keys SET expires_at = clock_timestamp()")
-    await deployed.keys.retire(INDEX, "v1")
+    await deployed.life.retire(INDEX, "v1")
 
 
 async def test_a_revoked_token_needs_no_key(deployed: KeyDeployment) -> None:
@@ -230,7 +230,7 @@ async def test_a_revoked_token_needs_no_key(deployed: KeyDeployment) -> None:
     await deployed.rotate()
     await deployed.store.revoke("m_1", token)  # type: ignore[arg-type]
 
-    await deployed.keys.retire(SERVICE, "v1")
+    await deployed.life.retire(SERVICE, "v1")
 
 
 # --- Destruction ----------------------------------------------------------------------------------------------------
@@ -279,11 +279,11 @@ async def test_what_lived_under_the_kek_moves_before_it_goes(deployed: KeyDeploy
 async def test_only_a_retired_version_is_destroyed(deployed: KeyDeployment) -> None:
     for _ in range(2):
         with pytest.raises(KeyLifeError, match="retire it first"):
-            await deployed.keys.destroy(SERVICE, "v1", waiting_days=7)
+            await deployed.life.destroy(SERVICE, "v1", waiting_days=7)
         await deployed.rotate()
     await destroyed(deployed)
     with pytest.raises(KeyLifeError, match="v1 was destroyed before"):
-        await deployed.keys.destroy(SERVICE, "v1", waiting_days=7)
+        await deployed.life.destroy(SERVICE, "v1", waiting_days=7)
 
 
 async def test_a_record_that_came_back_under_a_retired_version_stops_the_destruction(
@@ -293,23 +293,23 @@ async def test_a_record_that_came_back_under_a_retired_version_stops_the_destruc
     await deployed.create()
     await deployed.rotate()
     await deployed.reencrypt()
-    await deployed.keys.retire(SERVICE, "v1")
+    await deployed.life.retire(SERVICE, "v1")
     deployed.database.execute("UPDATE payment_tokens SET service_key = 'v1'")
 
     with pytest.raises(KeyLifeError, match="1 records are under v1"):
-        await deployed.keys.destroy(SERVICE, "v1", waiting_days=7)
+        await deployed.life.destroy(SERVICE, "v1", waiting_days=7)
 
 
 async def test_a_destruction_that_was_cut_off_goes_on(deployed: KeyDeployment) -> None:
     """The custodian has destroyed the KEK, and the process died before it could say so."""
     await deployed.rotate()
-    await deployed.keys.retire(SERVICE, "v1")
+    await deployed.life.retire(SERVICE, "v1")
     for version in await deployed.keys.versions.all():
         if version.kek_uri == "local:kek" and version.purpose is not SERVICE:
-            await deployed.keys.destroy._move(version, (await active_kek(deployed)))
+            await deployed.life.destroy._move(version, (await active_kek(deployed)))
     await deployed.keys.custodians.destroy_kek("local:kek", 7)
 
-    done = await deployed.keys.destroy(SERVICE, "v1", waiting_days=7)
+    done = await deployed.life.destroy(SERVICE, "v1", waiting_days=7)
 
     assert done.due_at is None
     assert await deployed.state("v1") is KeyState.DESTROYED

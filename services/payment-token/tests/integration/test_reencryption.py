@@ -56,7 +56,7 @@ async def test_a_run_that_was_stopped_goes_on_where_it_stood(deployed: KeyDeploy
     await deployed.create(30)
     await deployed.rotate()
 
-    async for progress in deployed.keys.reencrypt.run(payload=False, batch_size=7):
+    async for progress in deployed.life.reencrypt.run(payload=False, batch_size=7):
         if progress.changed >= 14:
             break
     assert deployed.versions() == {"v1": 16, "v2": 14}
@@ -85,7 +85,7 @@ async def test_a_rotation_in_the_middle_of_a_run_is_followed(deployed: KeyDeploy
     await deployed.rotate()
     rotated = False
 
-    async for _ in deployed.keys.reencrypt.run(payload=False, batch_size=5):
+    async for _ in deployed.life.reencrypt.run(payload=False, batch_size=5):
         if not rotated:
             rotated = True
             await deployed.rotate()
@@ -104,7 +104,7 @@ async def test_a_token_that_is_revoked_meanwhile_stays_revoked(deployed: KeyDepl
         revoking.append(asyncio.ensure_future(deployed.store.revoke(row.place.merchant_id, token)))
         return row.sealed + b"anew"
 
-    await deployed.keys.records.change_batch("v2", None, 10, change)
+    await deployed.life.records.change_batch("v2", None, 10, change)
     assert await revoking[0]
 
     rows = deployed.database.execute("SELECT status, sealed_pan, sealed_sad FROM payment_tokens")
@@ -122,7 +122,7 @@ async def test_a_record_that_changed_since_it_was_read_stays_as_it_is(
         object.__setattr__(row, "sealed", b"what was read is not there any more")
         return b"anew"
 
-    batch = await deployed.keys.records.change_batch("v2", None, 10, change)
+    batch = await deployed.life.records.change_batch("v2", None, 10, change)
 
     assert batch.changed == 0
     assert deployed.versions() == {"v1": 1}
@@ -136,7 +136,7 @@ async def test_a_record_that_a_release_holds_is_waited_for_without_holding_up_th
     await deployed.rotate()
     with psycopg.connect(deployed.url) as release:
         release.execute("SELECT FROM payment_tokens WHERE token_id = %s FOR SHARE", (held.text,))
-        run = deployed.keys.reencrypt.run(payload=False, batch_size=20)
+        run = deployed.life.reencrypt.run(payload=False, batch_size=20)
         assert (await anext(run)).changed == 9
     assert [progress.changed async for progress in run][-1] == 10
 
@@ -146,7 +146,7 @@ async def test_nothing_comes_under_a_version_that_is_not_active(deployed: KeyDep
     await deployed.rotate()
 
     with pytest.raises(InactiveKeyError):
-        await deployed.keys.records.change_batch("v1", None, 10, lambda row: row.sealed)
+        await deployed.life.records.change_batch("v1", None, 10, lambda row: row.sealed)
 
 
 DAMAGE = {
@@ -169,18 +169,18 @@ async def test_a_damaged_record_is_counted_left_alone_and_keeps_its_version(
     await deployed.rotate()
 
     progress = await deployed.reencrypt(batch_size=2)
-    done = await deployed.keys.reencrypt.finish(progress, payload=False)
+    done = await deployed.life.reencrypt.finish(progress, payload=False)
 
     assert (done.changed, done.damaged, done.remaining) == (5, 1, 1)
     with pytest.raises(KeyLifeError, match="1 records are still under v1"):
-        await deployed.keys.retire(KeyPurpose.SERVICE, "v1")
+        await deployed.life.retire(KeyPurpose.SERVICE, "v1")
 
 
 async def test_a_run_leaves_a_signed_statement(deployed: KeyDeployment) -> None:
     await deployed.create(3)
     await deployed.rotate()
 
-    await deployed.keys.reencrypt.finish(await deployed.reencrypt(), payload=True)
+    await deployed.life.reencrypt.finish(await deployed.reencrypt(), payload=True)
 
     last = (await deployed.keys.versions.history())[-1]
     statement = json.loads(last.statement)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from payment_token.bootstrap import Keys
+from payment_token.bootstrap import KeyLife, Keys
 from payment_token.domain.key_life.reencrypt_records import Progress
 from payment_token.domain.key_life.version import KeyPurpose, KeyState
 from payment_token.domain.sealing import Binding, Purpose, SealedRecord, open_record, seal
@@ -30,6 +30,7 @@ class KeyDeployment:
     """``tokens`` maps each token that was created to the plaintext that was sealed."""
 
     keys: Keys
+    life: KeyLife
     store: PostgresTokenStore
     database: psycopg.Connection
     settings: Settings
@@ -56,10 +57,10 @@ class KeyDeployment:
         return made
 
     async def rotate(self, purpose: KeyPurpose = KeyPurpose.SERVICE) -> str:
-        return (await self.keys.rotate(purpose)).new.version
+        return (await self.life.rotate(purpose)).new.version
 
     async def reencrypt(self, *, payload: bool = False, batch_size: int = 7) -> Progress:
-        run = self.keys.reencrypt.run(payload=payload, batch_size=batch_size)
+        run = self.life.reencrypt.run(payload=payload, batch_size=batch_size)
         batches = [progress async for progress in run]
         return batches[-1] if batches else Progress(0, 0)
 
@@ -120,4 +121,4 @@ async def key_deployment(
                 async with keys.kept_fresh():
                     pass
                 store = PostgresTokenStore(pool, WINDOW)
-                yield KeyDeployment(keys, store, database, configured, url, {})
+                yield KeyDeployment(keys, KeyLife(keys, pool), store, database, configured, url, {})

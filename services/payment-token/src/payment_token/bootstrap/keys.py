@@ -1,8 +1,7 @@
-"""The keys of one process: their custodians, the keyrings, and the use cases of their life."""
+"""The keys of one process: their custodians and the keyrings."""
 
 import contextlib
 import logging
-import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -17,12 +16,8 @@ from payment_token.domain.errors import (
     KeyCustodianUnavailableError,
     RecordIntegrityFailureError,
 )
-from payment_token.domain.key_life.destroy_key import DestroyKey
 from payment_token.domain.key_life.first_keys import FirstKeys
 from payment_token.domain.key_life.history import KeyHistory
-from payment_token.domain.key_life.reencrypt_records import ReencryptRecords
-from payment_token.domain.key_life.retire_key import RetireKey
-from payment_token.domain.key_life.rotate_key import RotateKey
 from payment_token.domain.key_life.version import KeyPurpose, KeyState
 from payment_token.domain.ports import Clock
 from payment_token.domain.self_test import CryptographyState
@@ -32,11 +27,9 @@ from payment_token.infrastructure.database.epoch_keys import PostgresEpochKeys
 from payment_token.infrastructure.database.key_holders import PostgresKeyHolders
 from payment_token.infrastructure.database.key_versions import PostgresKeyVersions
 from payment_token.infrastructure.database.pool import Pool
-from payment_token.infrastructure.database.sealed_records import PostgresSealedRecords
 from payment_token.infrastructure.keyring import Keyring
 from payment_token.infrastructure.sad_epoch_keyring import (
     REFRESH_SECONDS,
-    EpochKeyMover,
     SADEpochKeyring,
 )
 from payment_token.settings import ConfigurationError, Settings
@@ -60,12 +53,11 @@ class Keys:
         environment = settings.environment.value
         self._settings = settings
         self.clock = clock
-        self._environment = environment
+        self.environment = environment
         self.cryptoperiod = settings.cryptoperiod
         self.custodians = Custodians(settings, cryptography)
         self.cryptography = self.custodians.cryptography
         self.versions = PostgresKeyVersions(pool)
-        self.records = PostgresSealedRecords(pool)
         self.epoch_store = PostgresEpochKeys(pool)
         self.holders = PostgresKeyHolders(pool)
         self.rings = {
@@ -125,7 +117,7 @@ class Keys:
         if self.cryptography.stopped:
             yield
             return
-        first = FirstKeys(self.versions, self.custodians, self.clock, self._environment)
+        first = FirstKeys(self.versions, self.custodians, self.clock, self.environment)
         await first(self._settings.current_key_version, self.kek_uri)
         await self._open_now()
         await self._prove_keks()
@@ -174,41 +166,6 @@ class Keys:
                 " In development, `payment-token dev init` sets everything up."
             )
         return self._settings.service_kms_key_id
-
-    @property
-    def rotate(self) -> RotateKey:
-        return RotateKey(
-            versions=self.versions,
-            encrypter=self.custodians,
-            keks=self.custodians,
-            history=self.history,
-            environment=self._environment,
-        )
-
-    @property
-    def retire(self) -> RetireKey:
-        return RetireKey(versions=self.versions, history=self.history)
-
-    @property
-    def reencrypt(self) -> ReencryptRecords:
-        return ReencryptRecords(
-            records=self.records,
-            service_keys=self.service,
-            versions=self.versions,
-            history=self.history,
-            random=os.urandom,
-            environment=self._environment,
-        )
-
-    @property
-    def destroy(self) -> DestroyKey:
-        return DestroyKey(
-            versions=self.versions,
-            epoch_keys=EpochKeyMover(self.epoch_store, self.custodians, self._environment),
-            encrypter=self.custodians,
-            keks=self.custodians,
-            history=self.history,
-        )
 
     async def _kek_of_active_service_key(self) -> str:
         # Asked about once an epoch, and anew: what was active a moment ago may be on its way to destruction.

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from payment_token.bootstrap import Keys
+from payment_token.bootstrap import KeyLife, Keys
 from payment_token.bootstrap.background import repeated
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database import migration
@@ -68,8 +68,8 @@ def with_custody(
     return with_pool(settings, run)
 
 
-def with_keys(settings: Settings, work: Callable[[Keys], Awaitable[Result]]) -> Result:
-    """Runs ``work`` with the keys above stored data, and the database's clock kept in step."""
+def with_key_life(settings: Settings, work: Callable[[KeyLife], Awaitable[Result]]) -> Result:
+    """Runs ``work`` with the life of the keys above stored data, and the database's clock kept in step."""
     forbid_core_dumps()
 
     async def run(pool: Pool) -> Result:
@@ -79,7 +79,7 @@ def with_keys(settings: Settings, work: Callable[[Keys], Awaitable[Result]]) -> 
             repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
             Keys.opened(settings, pool, clock) as keys,
         ):
-            return await work(keys)
+            return await work(KeyLife(keys, pool))
 
     return with_pool(settings, run)
 

@@ -8,6 +8,8 @@ from payment_token.bootstrap import Role, Service, build_listeners
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.errors import PaymentTokenError
+from payment_token.domain.key_life.cryptoperiod import Standing
+from payment_token.domain.key_life.version import KeyState
 from payment_token.domain.self_test import KNOWN_ANSWERS, SelfTestResult, ask
 from payment_token.domain.self_test.custodians import Unanswered, prove_bdk
 from payment_token.infrastructure.database import migration
@@ -24,7 +26,7 @@ def doctor() -> None:
         (finding.severity.value, finding.setting, finding.advice)
         for finding in configuration_findings(settings)
     ]
-    rows += [_self_test_row(result) for result in ask(KNOWN_ANSWERS)]
+    rows += _known_answer_rows()
     if not any(state == Severity.REFUSED for state, _, _ in rows):
         rows += _running_checks(settings)
     table = listing("", "what", "")
@@ -34,6 +36,14 @@ def doctor() -> None:
     console.print(table)
     if any(state == Severity.REFUSED for state, _, _ in rows):
         raise typer.Exit(1)
+
+
+def _known_answer_rows() -> list[tuple[str, str, str]]:
+    """One for all that passed, and one for each that failed."""
+    results = ask(KNOWN_ANSWERS)
+    passed = [result.name for result in results if result.passed]
+    rows = [("ok", "self-tests", f"{len(passed)} published answers: {', '.join(passed)}")]
+    return rows + [_self_test_row(result) for result in results if not result.passed]
 
 
 def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
@@ -55,7 +65,7 @@ async def _service_checks(settings: Settings, url: str) -> list[tuple[str, str, 
         build_listeners(service, list(Role))
         rows = [_self_test_row(result) for result in service.keys.kek_proofs.results.values()]
         if not service.keys.cryptography.stopped:
-            rows += [*await _bdk_rows(service), ("ok", "keys", "open")]
+            rows += [*await _bdk_rows(service), ("ok", "keys", "open"), *await _age_rows(service)]
             if settings.local_keystore_file is not None:
                 service.keys.custodians.local_keystore.check()
         failing = await service.readiness()
@@ -76,6 +86,20 @@ async def _bdk_rows(service: Service) -> list[tuple[str, str, str]]:
         for known in await service.directory.list_bdks()
         if known.retired_at is None
     ]
+
+
+async def _age_rows(service: Service) -> list[tuple[str, str, str]]:
+    """The keys that are due for rotation, or will be soon."""
+    keys = service.keys
+    rows = []
+    for version in await keys.versions.all():
+        if version.state is KeyState.ACTIVE and version.activated_at is not None:
+            standing = keys.cryptoperiod.standing(version.activated_at, keys.clock.now())
+            due = f"{keys.cryptoperiod.due_at(version.activated_at):%Y-%m-%d}"
+            if standing is not Standing.CURRENT:
+                advice = f"is {standing}, rotation by {due}: payment-token keys rotate --purpose {version.purpose}"
+                rows.append((Severity.UNWISE.value, f"{version.purpose} key", advice))
+    return rows
 
 
 def _self_test_row(result: SelfTestResult | Unanswered) -> tuple[str, str, str]:

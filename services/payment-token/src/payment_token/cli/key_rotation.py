@@ -5,8 +5,8 @@ from base64 import b64encode
 
 import typer
 
-from payment_token.bootstrap import Keys
-from payment_token.cli.deployment import load_settings, with_keys
+from payment_token.bootstrap import KeyLife
+from payment_token.cli.deployment import load_settings, with_key_life
 from payment_token.cli.terminal import console
 from payment_token.domain.custody import CAPABILITIES, check_kek, custodian_of
 from payment_token.domain.key_life.cryptoperiod import Standing
@@ -38,13 +38,13 @@ def rotate(
     if kek is not None:
         _check_new_kek(settings, kek)
 
-    async def run(keys: Keys) -> list[Rotated]:
+    async def run(life: KeyLife) -> list[Rotated]:
         wanted = [purpose or KeyPurpose.SERVICE]
         if if_due:
-            wanted = await _due(keys, [purpose] if purpose else list(KeyPurpose))
-        return [await keys.rotate(each, kek_uri=kek) for each in wanted]
+            wanted = await _due(life, [purpose] if purpose else list(KeyPurpose))
+        return [await life.rotate(each, kek_uri=kek) for each in wanted]
 
-    rotated = with_keys(settings, run)
+    rotated = with_key_life(settings, run)
     for each in rotated:
         console.print(
             f"The {each.new.purpose} key {each.new.version} is active, under {each.new.kek_uri}."
@@ -60,10 +60,10 @@ def rotate(
 def retire(version: str = VersionArgument, purpose: KeyPurpose = PurposeOption) -> None:
     """End the use of a version that nothing is under any more. Refused while records remain, which are counted."""
 
-    async def run(keys: Keys) -> None:
-        await keys.retire(purpose, version)
+    async def run(life: KeyLife) -> None:
+        await life.retire(purpose, version)
 
-    with_keys(load_settings(), run)
+    with_key_life(load_settings(), run)
     console.print(
         f"Retired the {purpose} key {version}: 0 records are under it, and no process may use it."
         f" Next: payment-token keys destroy {version}"
@@ -92,10 +92,10 @@ def destroy(
     settings = load_settings()
     _ask_twice(version, purpose, confirm)
 
-    async def run(keys: Keys) -> Destruction:
-        return await keys.destroy(purpose, version, waiting_days=waiting_days)
+    async def run(life: KeyLife) -> Destruction:
+        return await life.destroy(purpose, version, waiting_days=waiting_days)
 
-    done = with_keys(settings, run)
+    done = with_key_life(settings, run)
     if done.due_at is None:
         console.print(f"Destroyed the {purpose} key {version}. The signed statement:")
     else:
@@ -107,14 +107,14 @@ def destroy(
     console.print_json(json.dumps(_as_json(done)))
 
 
-async def _due(keys: Keys, purposes: list[KeyPurpose]) -> list[KeyPurpose]:
+async def _due(life: KeyLife, purposes: list[KeyPurpose]) -> list[KeyPurpose]:
     return [
         version.purpose
-        for version in await keys.versions.all()
+        for version in await life.keys.versions.all()
         if version.purpose in purposes
         and version.state is KeyState.ACTIVE
         and version.activated_at is not None
-        and keys.cryptoperiod.standing(version.activated_at, keys.clock.now())
+        and life.keys.cryptoperiod.standing(version.activated_at, life.keys.clock.now())
         in (Standing.DUE, Standing.CLOSED)
     ]
 

@@ -9,8 +9,8 @@ from datetime import datetime
 import typer
 from rich.table import Table
 
-from payment_token.bootstrap import Keys
-from payment_token.cli.deployment import load_settings, with_keys
+from payment_token.bootstrap import KeyLife, Keys
+from payment_token.cli.deployment import load_settings, with_key_life
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.key_event import SignedStatement, verifies
@@ -30,10 +30,10 @@ def list_keys() -> None:
     """List every version of every key, the oldest first."""
     table = listing("purpose", "version", "state", "active since", "gone", "KEK")
 
-    async def read(keys: Keys) -> Sequence[KeyVersion]:
-        return await keys.versions.all()
+    async def read(life: KeyLife) -> Sequence[KeyVersion]:
+        return await life.keys.versions.all()
 
-    for version in with_keys(load_settings(), read):
+    for version in with_key_life(load_settings(), read):
         table.add_row(
             version.purpose,
             version.version,
@@ -49,10 +49,10 @@ def list_keys() -> None:
 def status(as_json: bool = JSONOption) -> None:
     """Show how old each active key is, what is still under older ones, and who runs with which. Exit 1 when one is due."""
 
-    async def read(keys: Keys) -> Status:
-        return await _status(keys)
+    async def read(life: KeyLife) -> Status:
+        return await _status(life.keys)
 
-    found = with_keys(load_settings(), read)
+    found = with_key_life(load_settings(), read)
     console.print_json(json.dumps(found.as_json())) if as_json else _show(found)
     if any(row.standing in (Standing.DUE, Standing.CLOSED) for row in found.rows):
         raise typer.Exit(1)
@@ -62,10 +62,11 @@ def status(as_json: bool = JSONOption) -> None:
 def history(as_json: bool = JSONOption) -> None:
     """Show what was done to keys, each statement checked against its signature. Exit 1 when one does not verify."""
 
-    async def read(keys: Keys) -> tuple[Sequence[SignedStatement], Sequence[KeyVersion]]:
-        return await keys.versions.history(), await keys.versions.all(KeyPurpose.AUDIT_SIGNING)
+    async def read(life: KeyLife) -> tuple[Sequence[SignedStatement], Sequence[KeyVersion]]:
+        versions = life.keys.versions
+        return await versions.history(), await versions.all(KeyPurpose.AUDIT_SIGNING)
 
-    statements, signing_keys = with_keys(load_settings(), read)
+    statements, signing_keys = with_key_life(load_settings(), read)
     public_keys = {key.version: key.public_key or b"" for key in signing_keys}
     checked = [(signed, _is_sound(signed, public_keys)) for signed in statements]
     if as_json:

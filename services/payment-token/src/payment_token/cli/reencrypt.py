@@ -14,8 +14,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from payment_token.bootstrap import Keys
-from payment_token.cli.deployment import load_settings, with_keys
+from payment_token.bootstrap import KeyLife
+from payment_token.cli.deployment import load_settings, with_key_life
 from payment_token.cli.terminal import console
 from payment_token.domain.key_life.reencrypt_records import Progress, Reencrypted
 from payment_token.settings import ConfigurationError
@@ -36,8 +36,8 @@ def reencrypt(
 ) -> None:
     """Bring every record under the active service key. May be stopped and started at any moment; several may run."""
 
-    async def run(keys: Keys) -> tuple[Reencrypted, str]:
-        remaining = await keys.reencrypt.remaining()
+    async def run(life: KeyLife) -> tuple[Reencrypted, str]:
+        remaining = await life.reencrypt.remaining()
         if payload and remaining == 0:
             raise ConfigurationError(
                 "Every record is under the active key, and --payload seals only what is under older ones:"
@@ -45,13 +45,13 @@ def reencrypt(
             )
         started = time.monotonic()
         latest = await _with_progress(
-            keys, remaining, payload=payload, rate=rate, batch_size=batch_size
+            life, remaining, payload=payload, rate=rate, batch_size=batch_size
         )
         seconds = time.monotonic() - started
         speed = f"in {seconds:,.1f} s ({latest.changed / seconds:,.0f}/s)"
-        return await keys.reencrypt.finish(latest, payload=payload), speed
+        return await life.reencrypt.finish(latest, payload=payload), speed
 
-    done, speed = with_keys(load_settings(), run)
+    done, speed = with_key_life(load_settings(), run)
     console.print(
         f"{done.changed:,} records came under {done.version} {speed};"
         f" {done.remaining:,} remain under older versions."
@@ -66,12 +66,12 @@ def reencrypt(
 
 
 async def _with_progress(
-    keys: Keys, remaining: int, *, payload: bool, rate: float, batch_size: int
+    life: KeyLife, remaining: int, *, payload: bool, rate: float, batch_size: int
 ) -> Progress:
     started, latest = time.monotonic(), Progress(0, 0)
     with _bar() as bar:
         task = bar.add_task("re-encrypting", total=remaining, rate="")
-        async for latest in keys.reencrypt.run(payload=payload, batch_size=batch_size):
+        async for latest in life.reencrypt.run(payload=payload, batch_size=batch_size):
             seconds = time.monotonic() - started
             bar.update(task, completed=latest.changed, rate=f"{latest.changed / seconds:,.0f}/s")
             if rate:

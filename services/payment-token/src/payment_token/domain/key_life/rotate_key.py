@@ -22,6 +22,8 @@ from payment_token.domain.key_life.version import (
     next_version,
 )
 from payment_token.domain.ports import KEKs, KeyEncrypter
+from payment_token.domain.self_test import SelfTestResult
+from payment_token.domain.self_test.custodians import prove_kek
 
 PATIENCE_SECONDS = 60.0
 SHORTEST_WAITING_DAYS = 7  # of AWS KMS; other custodians destroy at once
@@ -97,6 +99,7 @@ class RotateKey:
         made = kek_uri is None
         if kek_uri is None:
             kek_uri = await self._make_kek(purpose, name, like_kek_uri)
+        await self._check(kek_uri)
         try:
             return await self._add(purpose, name, kek_uri)
         except KeyLifeError:
@@ -104,6 +107,12 @@ class RotateKey:
             if made:
                 await self._keks.destroy_kek(kek_uri, SHORTEST_WAITING_DAYS)
             raise
+
+    async def _check(self, kek_uri: str) -> None:
+        # Before anything depends on it. That a custodian is away, or refuses, shows in the next step.
+        result = await prove_kek(self._encrypter, kek_uri, self._environment)
+        if isinstance(result, SelfTestResult) and not result.passed:
+            raise KeyLifeError(f"the {result.name} {result.detail}: nothing was rotated")
 
     async def _make_kek(self, purpose: KeyPurpose, name: str, like_uri: str) -> str:
         # The random end keeps apart what an attempt left behind that died before it stored its version.
