@@ -9,7 +9,6 @@
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-cache="$root/.cache/postgresql-15"
 system=/usr/lib/postgresql/15/bin
 
 case "${1:-}" in
@@ -17,58 +16,23 @@ case "${1:-}" in
     "") echo "with_postgres15.sh: which command? See --help." >&2 && exit 2 ;;
 esac
 
-install_as_root() {
-    command -v apt-get >/dev/null || return 1
-    echo "Installing Debian's postgresql-15" >&2
-    # The package would start a server of its own, which nobody here asked for.
-    no_cluster=/etc/postgresql-common/createcluster.d/payment-token-tests.conf
-    mkdir -p "${no_cluster%/*}"
-    trap 'rm -f "$no_cluster"' RETURN EXIT
-    echo "create_main_cluster = false" >"$no_cluster"
-    {
-        apt-get update -qq &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql-15
-    } >&2
-    [ -x "$system/postgres" ]
-}
-
-unpack_without_root() {
-    command -v apt-get >/dev/null && command -v dpkg >/dev/null || return 1
-    echo "Unpacking Debian's postgresql-15 into .cache" >&2
-    local own=(-o "Dir::State::Lists=$cache/lists" -o "Dir::Cache=$cache/apt" -o Debug::NoLocking=1)
-    rm -rf "$cache"
-    mkdir -p "$cache/lists/partial" "$cache/apt/archives/partial" "$cache/debs" "$cache/unpacked"
-    apt-get "${own[@]}" update -qq >&2 || return 1
-    # What an installation would add to this machine is what is missing on it.
-    local packages
-    packages="$(apt-get "${own[@]}" --simulate install --no-install-recommends postgresql-15 |
-        sed -n 's/^Inst \([^ ]*\) .*/\1/p')"
-    # shellcheck disable=SC2086 # one word a package
-    (cd "$cache/debs" && apt-get "${own[@]}" download -qq ${packages:-postgresql-15} >&2) || return 1
-    local package
-    for package in "$cache"/debs/*.deb; do
-        dpkg --extract "$package" "$cache/unpacked" || return 1
-    done
-    # It gets its name once it is whole: an interrupted run must not look finished.
-    mv "$cache/unpacked" "$cache/tree"
-    rm -rf "$cache/lists" "$cache/apt" "$cache/debs"
-    [ -x "$cache/tree$system/postgres" ]
-}
+# shellcheck source=scripts/debian_package.sh
+source "$root/scripts/debian_package.sh"
 
 find_server() {
     if [ -n "${POSTGRES15_BIN:-}" ]; then
         bin="$POSTGRES15_BIN"
-    elif [ -x "$system/postgres" ]; then
-        bin="$system"
-    elif [ -x "$cache/tree$system/postgres" ]; then
-        bin="$cache/tree$system"
-    elif [ "$(id -u)" = 0 ]; then
-        install_as_root || return 1
-        bin="$system"
-    else
-        unpack_without_root || return 1
-        bin="$cache/tree$system"
+        return
     fi
+    if [ ! -e "$system/postgres" ] && [ "$(id -u)" = 0 ]; then
+        # The package would start a server of its own, which nobody here asked for.
+        no_cluster=/etc/postgresql-common/createcluster.d/payment-token-tests.conf
+        trap 'rm -f "$no_cluster"' RETURN EXIT
+        mkdir -p "${no_cluster%/*}"
+        echo "create_main_cluster = false" >"$no_cluster"
+    fi
+    debian_package "$root/.cache/postgresql-15" "$system/postgres" postgresql-15 || return 1
+    bin="$debian_root$system"
 }
 
 if ! find_server; then
@@ -91,8 +55,8 @@ fi
 server() {
     (
         cd /
-        if [ "$bin" = "$cache/tree$system" ]; then
-            LD_LIBRARY_PATH="$(echo "$cache"/tree/usr/lib/*-linux-gnu)"
+        if [ -n "$debian_root" ]; then
+            LD_LIBRARY_PATH="$(debian_libraries)"
             export LD_LIBRARY_PATH
         fi
         ${as_server[@]+"${as_server[@]}"} "$bin/$1" "${@:2}" </dev/null >>"$home/output" 2>&1

@@ -3,6 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import psycopg
@@ -10,15 +11,24 @@ import pytest
 
 from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.embedded import EmbeddedServer
+from payment_token.settings import Settings
+from tests.support.aws import CREDENTIALS, KMS, serving_kms
 from tests.support.databases import database_named, own_database
+from tests.support.payment_cryptography_double import (
+    PaymentCryptography,
+    serving_payment_cryptography,
+)
+from tests.support.softhsm import Token, new_token
 
 # Machines are shared: a slow example says nothing about the code.
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.load_profile("default")
 
-# The machine's own configuration must not reach the tests.
-for name in ("DATABASE_URL", "MIGRATION_DATABASE_URL", "ENVIRONMENT", "DEBUG"):
-    os.environ.pop(name, None)
+# The machine's own configuration must not reach the tests, its AWS account least of all.
+for name in list(os.environ):
+    if name.startswith("AWS_") or name.lower() in Settings.model_fields:
+        del os.environ[name]
+os.environ.update(CREDENTIALS)
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +65,23 @@ def empty_database_url(server_url: str) -> Iterator[str]:
     """A database of this test's own, without any schema."""
     with own_database(server_url) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def kms() -> Iterator[KMS]:
+    """AWS KMS, by moto's server."""
+    with serving_kms() as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def payment_cryptography() -> Iterator[PaymentCryptography]:
+    with serving_payment_cryptography() as served:
+        yield served
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Iterator[Token]:
+    """A PKCS#11 token of this test's own."""
+    with new_token(tmp_path, "pt-test") as (made,):
+        yield made

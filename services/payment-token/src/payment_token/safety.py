@@ -1,19 +1,15 @@
 """What must hold before a process may start, and what is merely unwise. ``doctor`` shows it, ``serve`` insists on it."""
 
 import ipaddress
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from payment_token.domain.custody import (
-    CAPABILITIES,
-    Custodian,
-    CustodyError,
-    check_kek,
-    custodian_of,
-)
+from payment_token.domain.custody import LOCAL_SCHEME, CustodyError, check_kek, custodian_of
 from payment_token.settings import ConfigurationError, Settings
 
 
@@ -31,7 +27,11 @@ class Finding:
 
 def configuration_findings(settings: Settings) -> list[Finding]:
     """Everything about the configuration that is unsafe. In development little is; outside, what is unsafe is refused."""
-    findings = [*_secrets_that_others_can_read(settings), *_misnamed_keys(settings)]
+    findings = [
+        *_secrets_that_others_can_read(settings),
+        *_misnamed_keys(settings),
+        *_custodians_in_clear(settings),
+    ]
     if settings.in_development:
         findings += _development_reaching_out(settings)
     else:
@@ -78,6 +78,21 @@ def _misnamed_keys(settings: Settings) -> Iterator[Finding]:
             yield Finding(Severity.REFUSED, name, f"{error}.")
 
 
+def _custodians_in_clear(settings: Settings) -> Iterator[Finding]:
+    endpoints = {
+        "KMS_ENDPOINT_URL": settings.kms_endpoint_url,
+        "PAYMENT_CRYPTOGRAPHY_ENDPOINT_URL": settings.payment_cryptography_endpoint_url,
+    }
+    for name, text in endpoints.items():
+        url = urlsplit(text or "")
+        if text and url.scheme not in ("http", "https"):
+            yield Finding(Severity.REFUSED, name, "must be a URL that begins with https://.")
+        elif url.scheme == "http" and not _is_loopback(url.netloc):
+            yield Finding(
+                Severity.REFUSED, name, "keys and card data would travel in clear: use https."
+            )
+
+
 def _readable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
@@ -96,7 +111,7 @@ def _development_reaching_out(settings: Settings) -> Iterator[Finding]:
 
 
 def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
+    host = re.sub(r":\d*$", "", address).strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -115,7 +130,7 @@ def _local_keys(settings: Settings) -> Iterator[Finding]:
         ("SERVICE_KMS_KEY_ID", settings.service_kms_key_id),
         ("BDK_KMS_KEY_ID", settings.bdk_kms_key_id),
     ):
-        if uri is not None and uri.startswith(CAPABILITIES[Custodian.LOCAL].prefix):
+        if uri is not None and uri.startswith(LOCAL_SCHEME):
             yield Finding(Severity.REFUSED, name, "names a key of the development keystore.")
     if settings.local_keystore_file is not None:
         yield Finding(

@@ -7,7 +7,7 @@ import typer
 from payment_token.bootstrap import Role, Service, build_listeners
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, listing
-from payment_token.domain.errors import PaymentTokenError
+from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.version import KeyState
 from payment_token.domain.self_test import KNOWN_ANSWERS, SelfTestResult, ask
@@ -56,6 +56,8 @@ def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
             )
             return [(Severity.REFUSED.value, "schema", advice)]
         return [("ok", "schema", f"is at {newest}"), *asyncio.run(_service_checks(settings, url))]
+    except KeyCustodianRefusedError as error:
+        return [(Severity.REFUSED.value, "start", error.advice)]
     except (ConfigurationError, PaymentTokenError) as error:
         return [(Severity.REFUSED.value, "start", str(error))]
 

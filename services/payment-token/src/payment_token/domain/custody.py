@@ -2,8 +2,13 @@
 
 A key is named by one string whose scheme picks its custodian. What a custodian cannot do is refused when a key is
 registered, from this table, so that no terminal finds out at run time. ``docs/key-hierarchy.md`` shows the same table.
+
+A key of AWS is named by the ARN of the key itself, of any partition (``aws``, ``aws-us-gov``, ``aws-cn``). It carries
+the region, so no setting does. Aliases are refused: an alias can be pointed at another key behind our back, would let
+one key serve two schemes under two names, and AWS KMS deletes no key by an alias.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -29,9 +34,12 @@ class Gives(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """``injected_elsewhere``: serves terminals that others injected under X9.24. ``imports``: takes a BDK from a ceremony."""
+    """``form`` is that of its key names.
 
-    prefix: str
+    ``injected_elsewhere``: serves terminals that others injected under X9.24. ``imports``: takes a BDK from a ceremony.
+    """
+
+    form: re.Pattern[str]
     example: str
     algorithms: frozenset[BDKAlgorithm]
     gives: Gives
@@ -45,9 +53,18 @@ class Capabilities:
 
 _DUKPT = frozenset(BDKAlgorithm) - {BDKAlgorithm.DEVICE_AEAD}
 
+LOCAL_SCHEME = "local:"
+
+
+def _arn(service: str) -> re.Pattern[str]:
+    return re.compile(
+        rf"arn:aws(-[a-z]+)*:{service}:[a-z]+(-[a-z0-9]+)+:[0-9]{{12}}:key/[A-Za-z0-9-]{{1,64}}"
+    )
+
+
 CAPABILITIES: Mapping[Custodian, Capabilities] = {
     Custodian.AWS_KMS: Capabilities(
-        prefix="arn:aws:kms:",
+        form=_arn("kms"),
         example="arn:aws:kms:REGION:ACCOUNT:key/ID",
         algorithms=frozenset(BDKAlgorithm),
         gives=Gives.INITIAL_KEY,
@@ -59,7 +76,7 @@ CAPABILITIES: Mapping[Custodian, Capabilities] = {
         modes=frozenset(Mode),
     ),
     Custodian.AWS_PAYMENT_CRYPTOGRAPHY: Capabilities(
-        prefix="arn:aws:payment-cryptography:",
+        form=_arn("payment-cryptography"),
         example="arn:aws:payment-cryptography:REGION:ACCOUNT:key/ID",
         algorithms=_DUKPT,
         gives=Gives.PLAINTEXT,
@@ -71,7 +88,7 @@ CAPABILITIES: Mapping[Custodian, Capabilities] = {
         modes=frozenset({Mode.CBC, Mode.ECB}),
     ),
     Custodian.PKCS11: Capabilities(
-        prefix="pkcs11:",
+        form=re.compile(r"pkcs11:.+"),
         example="pkcs11:token=NAME;object=NAME",
         algorithms=frozenset(BDKAlgorithm),
         gives=Gives.INITIAL_KEY,
@@ -83,7 +100,7 @@ CAPABILITIES: Mapping[Custodian, Capabilities] = {
         modes=frozenset(Mode),
     ),
     Custodian.LOCAL: Capabilities(
-        prefix="local:",
+        form=re.compile(rf"{LOCAL_SCHEME}.+"),
         example="local:NAME",
         algorithms=frozenset(BDKAlgorithm),
         gives=Gives.INITIAL_KEY,
@@ -104,8 +121,10 @@ class CustodyError(ValueError):
 def custodian_of(key_uri: str) -> Custodian:
     """Raises CustodyError for a name of no known form."""
     for custodian, capabilities in CAPABILITIES.items():
-        if key_uri.startswith(capabilities.prefix) and len(key_uri) > len(capabilities.prefix):
+        if capabilities.form.fullmatch(key_uri):
             return custodian
+    if key_uri.startswith("arn:") and ":alias/" in key_uri:
+        raise CustodyError("a key is named by its own ARN: an alias can be pointed at another key")
     forms = ", ".join(capabilities.example for capabilities in CAPABILITIES.values())
     raise CustodyError(f"a key is named in one of these forms: {forms}")
 

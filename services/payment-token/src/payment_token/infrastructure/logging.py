@@ -45,6 +45,9 @@ def configure_logging(*, debug: bool, quiet: bool = False) -> None:
     root.setLevel(logging.WARNING if quiet else logging.DEBUG if debug else logging.INFO)
     for noisy in ("psycopg.pool", "asyncio", "uvicorn", "uvicorn.error", "httpx", "httpcore"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # At DEBUG they write down what custodians answer: keys and card data in clear.
+    for telling in ("boto3", "botocore", "urllib3"):
+        logging.getLogger(telling).setLevel(logging.WARNING)
     # It warns of upgrades to WebSockets that callers ask for, and advises to install them.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # Its warnings carry the driver's text; the adapters log the SQLSTATE instead.

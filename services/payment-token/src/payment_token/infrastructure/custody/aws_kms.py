@@ -23,15 +23,23 @@ from typing import Any
 from payment_token.domain.device_aead import AEADKeyName
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey
-from payment_token.domain.errors import KeyCustodianRefusedError, RecordIntegrityFailureError
+from payment_token.domain.errors import (
+    KeyCustodianRefusedError,
+    KeyCustodianUnavailableError,
+    RecordIntegrityFailureError,
+)
 from payment_token.domain.key_check_value import CHECK_VALUE_BYTES, HMAC_MESSAGE
 from payment_token.domain.length_prefixed import length_prefixed
 from payment_token.domain.sensitive import SecretKey
-from payment_token.infrastructure.custody.aws import AWSRefusalError, AWSService
+from payment_token.infrastructure.custody.aws import AWSRefusalError, AWSService, answered
 
 _INITIAL_KEY_LABEL = b"pts/initial-key/v1"
 _NOT_OURS = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 _GONE = frozenset({"NotFoundException"})
+
+_KEY_BYTES = 32
+_MAC_BYTES = 32
+_MOST_BLOB_BYTES = 6144
 
 
 class AWSKMS:
@@ -57,21 +65,24 @@ class AWSKMS:
         answer = await self._call(
             kek_uri, "generate_data_key", KeySpec="AES_256", EncryptionContext=dict(context)
         )
-        return SecretKey(answer["Plaintext"]), bytes(answer["CiphertextBlob"])
+        return SecretKey(answered(answer, "Plaintext", _KEY_BYTES)), _blob(answer)
 
     async def wrap_key(self, kek_uri: str, key: SecretKey, context: Mapping[str, str]) -> bytes:
         answer = await self._call(
             kek_uri, "encrypt", Plaintext=key.reveal(), EncryptionContext=dict(context)
         )
-        return bytes(answer["CiphertextBlob"])
+        return _blob(answer)
 
     async def unwrap_key(
         self, kek_uri: str, wrapped: bytes, context: Mapping[str, str]
     ) -> SecretKey:
+        # What AWS KMS cannot have made would be refused as a call, like an error of ours.
+        if not 0 < len(wrapped) <= _MOST_BLOB_BYTES:
+            raise RecordIntegrityFailureError
         answer = await self._call(
             kek_uri, "decrypt", CiphertextBlob=wrapped, EncryptionContext=dict(context)
         )
-        return SecretKey(answer["Plaintext"])
+        return SecretKey(answered(answer, "Plaintext", _KEY_BYTES))
 
     async def make_kek(self, like_uri: str, name: str) -> str:
         answer = await self._call(
@@ -121,7 +132,7 @@ class AWSKMS:
         answer = await self._call(
             bdk.key_uri, "generate_mac", MacAlgorithm="HMAC_SHA_256", Message=message
         )
-        return bytes(answer["Mac"])
+        return answered(answer, "Mac", _MAC_BYTES)
 
     async def _call(
         self, key_uri: str, operation: str, *, without_key_id: bool = False, **parameters: object
@@ -136,6 +147,13 @@ class AWSKMS:
         if fault.code in _NOT_OURS:
             raise RecordIntegrityFailureError
         raise _refused(operation, fault)
+
+
+def _blob(answer: Mapping[str, Any]) -> bytes:
+    blob = answer.get("CiphertextBlob")
+    if not isinstance(blob, bytes) or not blob:
+        raise KeyCustodianUnavailableError
+    return blob
 
 
 def _refused(operation: str, fault: AWSRefusalError) -> KeyCustodianRefusedError:

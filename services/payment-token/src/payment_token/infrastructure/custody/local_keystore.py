@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from payment_token.domain import dukpt
-from payment_token.domain.custody import CAPABILITIES, Custodian
+from payment_token.domain.custody import LOCAL_SCHEME
 from payment_token.domain.device_aead import AEADKeyName, device_key
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey
@@ -35,7 +35,7 @@ from payment_token.domain.sensitive import SecretKey, SensitiveText
 from payment_token.infrastructure.private_file import write_private_file
 from payment_token.settings import ConfigurationError, Environment
 
-SCHEME = CAPABILITIES[Custodian.LOCAL].prefix
+SCHEME = LOCAL_SCHEME
 KEK_ALGORITHM = "kek"
 
 _LABEL = b"payment-token/local-keystore/v1"
@@ -54,10 +54,7 @@ class LocalKeystore:
 
     def __init__(self, file: Path, sealer: Sealer, environment: Environment) -> None:
         """Raises ConfigurationError in production, and when the files are missing or do not fit together."""
-        if environment is Environment.PRODUCTION:
-            raise ConfigurationError(
-                "The local keystore is refused in production: name keys of a KMS or HSM."
-            )
+        _check_not_production(environment)
         self._file = file
         content = _read(file)
         self._keys: dict[str, dict[str, str]] = content["keys"]
@@ -67,6 +64,7 @@ class LocalKeystore:
     @classmethod
     def create(cls, file: Path, sealer: Sealer, environment: Environment) -> Self:
         """A new, empty keystore, and with a path its new key file; both readable by their owner alone."""
+        _check_not_production(environment)
         content: dict[str, Any] = {"keys": {}}
         if isinstance(sealer, Path):
             write_private_file(sealer, secrets.token_hex(_KEY_BYTES) + "\n")
@@ -96,20 +94,20 @@ class LocalKeystore:
         fault = None
         for name in self._keys:
             try:
-                self._key(SCHEME + name)
+                self._key(SCHEME + name, None)
             except KeyCustodianRefusedError as error:
                 fault = error.advice
         if fault is not None:
             raise ConfigurationError(fault)
 
     async def initial_key(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
-        return dukpt.initial_key(self._key(bdk.key_uri), ksn)
+        return dukpt.initial_key(self._key(bdk.key_uri, bdk.algorithm), ksn)
 
     async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
-        return device_key(self._key(bdk.key_uri), name)
+        return device_key(self._key(bdk.key_uri, bdk.algorithm), name)
 
     async def check_value(self, bdk: BaseDerivationKey) -> str:
-        return key_check_value(self._key(bdk.key_uri), bdk.algorithm)
+        return key_check_value(self._key(bdk.key_uri, bdk.algorithm), bdk.algorithm)
 
     async def import_bdk(self, bdk: BaseDerivationKey, key: SecretKey) -> None:
         self.import_key(bdk.key_uri.removeprefix(SCHEME), bdk.algorithm, key)
@@ -125,13 +123,13 @@ class LocalKeystore:
 
     async def wrap_key(self, kek_uri: str, key: SecretKey, context: Mapping[str, str]) -> bytes:
         nonce = os.urandom(_NONCE_BYTES)
-        kek = AESGCM(self._key(kek_uri).reveal())
+        kek = AESGCM(self._key(kek_uri, KEK_ALGORITHM).reveal())
         return nonce + kek.encrypt(nonce, key.reveal(), _context_data(context))
 
     async def unwrap_key(
         self, kek_uri: str, wrapped: bytes, context: Mapping[str, str]
     ) -> SecretKey:
-        kek = AESGCM(self._key(kek_uri).reveal())
+        kek = AESGCM(self._key(kek_uri, KEK_ALGORITHM).reveal())
         try:
             key = kek.decrypt(
                 wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], _context_data(context)
@@ -153,7 +151,8 @@ class LocalKeystore:
         return None
 
     async def destruction_due(self, kek_uri: str) -> datetime | None:
-        del kek_uri
+        if kek_uri.removeprefix(SCHEME) in self._read_now():
+            raise KeyCustodianRefusedError(f"The destruction of {kek_uri} has not begun.")
         return None
 
     def _write(self) -> None:
@@ -164,24 +163,51 @@ class LocalKeystore:
             self._file, json.dumps(content, indent=1, sort_keys=True) + "\n", replace=True
         )
 
-    def _key(self, key_uri: str) -> SecretKey:
+    def _key(self, key_uri: str, algorithm: str | None) -> SecretKey:
+        """``algorithm`` is what the key must be for; ``None``: whatever it is."""
         name = key_uri.removeprefix(SCHEME)
-        # Read anew: another process may have imported or destroyed a key, and a running service goes by that.
-        entry = _read(self._file)["keys"].get(name)
+        entry = self._read_now().get(name)
         if entry is None:
             raise KeyCustodianRefusedError(f"The local keystore has no key {name}.")
-        sealed = bytes.fromhex(entry["sealed"])
-        try:
-            key = self._sealing.decrypt(
-                sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _entry_data(name, entry["algorithm"])
-            )
-        except InvalidTag:
-            key = None
+        key = self._opened(name, entry)
         if key is None:
             raise KeyCustodianRefusedError(
                 f"The key file or passphrase does not open {name} in the local keystore."
             )
-        return SecretKey(key)
+        if algorithm not in (None, entry["algorithm"]):
+            raise KeyCustodianRefusedError(
+                f"The key {name} of the local keystore is for {entry['algorithm']}, not for {algorithm}."
+            )
+        return key
+
+    def _opened(self, name: str, entry: Mapping[str, str]) -> SecretKey | None:
+        try:
+            sealed = bytes.fromhex(entry["sealed"])
+            data = _entry_data(name, entry["algorithm"])
+            return SecretKey(
+                self._sealing.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], data)
+            )
+        except (InvalidTag, KeyError, TypeError, ValueError, AttributeError):
+            # Tampered with: in its bytes, or in its form.
+            return None
+
+    def _read_now(self) -> dict[str, dict[str, str]]:
+        """Read anew: another process may have imported or destroyed a key, and a running service goes by that."""
+        fault = None
+        try:
+            keys: dict[str, dict[str, str]] = _read(self._file)["keys"]
+        except ConfigurationError as error:
+            fault = str(error)
+        else:
+            return keys
+        raise KeyCustodianRefusedError(fault)
+
+
+def _check_not_production(environment: Environment) -> None:
+    if environment is Environment.PRODUCTION:
+        raise ConfigurationError(
+            "The local keystore is refused in production: name keys of a KMS or HSM."
+        )
 
 
 def _sealing_key(sealer: Sealer, salt: str | None) -> bytes:
@@ -196,9 +222,18 @@ def _sealing_key(sealer: Sealer, salt: str | None) -> bytes:
             "This keystore is sealed under a key file: set LOCAL_KEYSTORE_KEY_FILE, not a passphrase."
         )
     scrypt = Scrypt(
-        salt=bytes.fromhex(salt), length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P
+        salt=_salt_bytes(salt), length=_KEY_BYTES, n=_SCRYPT_N, r=_SCRYPT_R, p=_SCRYPT_P
     )
     return scrypt.derive(sealer.reveal().encode())
+
+
+def _salt_bytes(salt: str) -> bytes:
+    try:
+        return bytes.fromhex(salt)
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            "LOCAL_KEYSTORE_FILE: its scrypt_salt is not hexadecimal."
+        ) from None
 
 
 def _read_key_file(key_file: Path) -> bytes:

@@ -4,7 +4,7 @@ No key reaches this process: a BDK, an initial key, a transaction key neither. E
 (``DecryptData``, data plane API of 2022-02-03), and the account's quota on calls is the ceiling.
 """
 
-import binascii
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +12,11 @@ from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
 from payment_token.domain.device_profile import Encryption
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
-from payment_token.domain.errors import DecryptionFailedError, KeyCustodianRefusedError
+from payment_token.domain.errors import (
+    DecryptionFailedError,
+    KeyCustodianRefusedError,
+    KeyCustodianUnavailableError,
+)
 from payment_token.domain.payload_cipher import block_bytes
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.infrastructure.custody.aws import AWSRefusalError, AWSService
@@ -23,11 +27,12 @@ _VARIANTS = {
     KeyVariant.DATA_BOTH: "BIDIRECTIONAL",
 }
 
+_CHECK_VALUE = re.compile(r"[0-9A-F]{6}")
 _CHECK_KSN = {True: "FFFF9876543210E00001", False: "123456789012345600000001"}
 
 
 class AWSPaymentCryptography:
-    """Meets the port RemoteDecryptor. A BDK is named by its ARN, of a key or of an alias."""
+    """Meets the port RemoteDecryptor. A BDK is named by its ARN."""
 
     def __init__(self, service: AWSService) -> None:
         self._service = service
@@ -50,7 +55,7 @@ class AWSPaymentCryptography:
         except AWSRefusalError as error:
             fault = error
         if fault is None:
-            return SensitiveBytes(binascii.unhexlify(answer["PlainText"]))
+            return SensitiveBytes(_plaintext(answer, len(ciphertext)))
         if fault.code == "ValidationException":
             raise DecryptionFailedError("custodian")
         raise _refused(fault)
@@ -71,7 +76,10 @@ class AWSPaymentCryptography:
             fault = error
         if fault is not None:
             raise _refused(fault)
-        return str(answer["KeyCheckValue"]).upper()
+        value = str(answer.get("KeyCheckValue")).upper()
+        if not _CHECK_VALUE.fullmatch(value):
+            raise KeyCustodianUnavailableError
+        return value
 
     async def _decrypt(
         self, bdk: BaseDerivationKey, dukpt: Mapping[str, str], ciphertext: bytes
@@ -83,6 +91,17 @@ class AWSPaymentCryptography:
             CipherText=ciphertext.hex().upper(),
             DecryptionAttributes={"Dukpt": dict(dukpt)},
         )
+
+
+def _plaintext(answer: Mapping[str, Any], length: int) -> bytes:
+    plaintext = b""
+    try:
+        plaintext = bytes.fromhex(str(answer.get("PlainText")))
+    except ValueError:
+        pass
+    if len(plaintext) != length:
+        raise KeyCustodianUnavailableError
+    return plaintext
 
 
 def _derivation_type(cipher: Cipher) -> str:

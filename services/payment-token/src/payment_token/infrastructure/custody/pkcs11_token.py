@@ -7,7 +7,7 @@ BDK, ``tdes-2key``    two DES2 keys of the key's label, for ENCRYPT only: id 01 
                       every byte of X9.24-1 A.6 masked by C0, as the right half of an initial key needs it
 BDK, ``aes-…``        one AES key, for ENCRYPT only
 BDK, ``device-aead``  one generic secret, for SIGN (HMAC-SHA-256) only
-KEK                   one AES-256 key for WRAP and UNWRAP, and one generic secret of the same label for SIGN
+KEK                   one AES-256 key for WRAP and UNWRAP, and one generic secret of its label for SIGN only
 ====================  =====================================================================================
 
 AES key wrap (RFC 3394) binds no context. So a wrapped key is the HMAC-SHA-256, made in the token, over context and
@@ -17,7 +17,8 @@ Whoever may log in to the token may derive any terminal's key: the PIN is worth 
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +52,11 @@ _STAYS_INSIDE = {
     Attribute.MODIFIABLE: False,
 }
 
+_KEK_OBJECTS = {
+    KeyType.AES: MechanismFlag.WRAP | MechanismFlag.UNWRAP,
+    KeyType.GENERIC_SECRET: MechanismFlag.SIGN,
+}
+
 # A service key is made in the token, and leaves it once: that is what it is for.
 _LEAVES_ONCE = {Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
 
@@ -78,14 +84,14 @@ class PKCS11Token:
             if bdk.algorithm is BDKAlgorithm.TDES_2KEY:
                 block = tdes.initial_key_block(ksn)
                 halves = [
-                    _key(session, KeyType.DES2, label, key_id).encrypt(
+                    _key(session, KeyType.DES2, label, "encrypt", key_id).encrypt(
                         block, mechanism=Mechanism.DES3_ECB
                     )
                     for key_id in (_BDK_ID, _RIGHT_HALF_ID)
                 ]
                 return b"".join(halves)
             blocks = aes.initial_key_blocks(ksn, bdk.algorithm.key_bytes)
-            key = _key(session, KeyType.AES, label)
+            key = _key(session, KeyType.AES, label, "encrypt")
             encrypted: bytes = key.encrypt(blocks, mechanism=Mechanism.AES_ECB)
             return encrypted[: bdk.algorithm.key_bytes]
 
@@ -95,7 +101,9 @@ class PKCS11Token:
         label = PKCS11URI.parse(bdk.key_uri).label
 
         def derive(session: Session) -> bytes:
-            return _mac(_key(session, KeyType.GENERIC_SECRET, label), name.derivation_message)
+            return _mac(
+                _key(session, KeyType.GENERIC_SECRET, label, "sign"), name.derivation_message
+            )
 
         return SecretKey(await self._session.run(derive))
 
@@ -122,29 +130,12 @@ class PKCS11Token:
         values = {_BDK_ID: key}
         if bdk.algorithm is BDKAlgorithm.TDES_2KEY:
             values[_RIGHT_HALF_ID] = tdes.right_half_key(key)
-        signs = bdk.algorithm is BDKAlgorithm.DEVICE_AEAD
 
         def create(session: Session) -> None:
             _check_free(session, label)
-            for key_id, value in values.items():
-                session.create_object(
-                    {
-                        **_STAYS_INSIDE,
-                        Attribute.CLASS: ObjectClass.SECRET_KEY,
-                        Attribute.KEY_TYPE: _KEY_TYPES[bdk.algorithm],
-                        Attribute.TOKEN: True,
-                        Attribute.LABEL: label,
-                        Attribute.ID: key_id,
-                        Attribute.ENCRYPT: not signs,
-                        Attribute.SIGN: signs,
-                        Attribute.DECRYPT: False,
-                        Attribute.VERIFY: False,
-                        Attribute.WRAP: False,
-                        Attribute.UNWRAP: False,
-                        Attribute.DERIVE: False,
-                        Attribute.VALUE: value.reveal(),
-                    }
-                )
+            with _all_or_none(session, label):
+                for key_id, value in values.items():
+                    session.create_object(_bdk_object(bdk.algorithm, label, key_id, value))
 
         await self._session.run(create)
 
@@ -166,7 +157,10 @@ class PKCS11Token:
                 capabilities=MechanismFlag.ENCRYPT,
                 template=_LEAVES_ONCE,
             )
-            return key[Attribute.VALUE], _wrapped(session, label, key, context)
+            try:
+                return key[Attribute.VALUE], _wrapped(session, label, key, context)
+            finally:
+                key.destroy()
 
         clear, wrapped = await self._session.run(generate)
         return SecretKey(clear), wrapped
@@ -184,7 +178,10 @@ class PKCS11Token:
                     Attribute.VALUE: key.reveal(),
                 }
             )
-            return _wrapped(session, label, held, context)
+            try:
+                return _wrapped(session, label, held, context)
+            finally:
+                held.destroy()
 
         return await self._session.run(wrap)
 
@@ -195,10 +192,10 @@ class PKCS11Token:
 
         def unwrap(session: Session) -> bytes:
             mac, blob = wrapped[:_MAC_BYTES], wrapped[_MAC_BYTES:]
-            mac_key = _key(session, KeyType.GENERIC_SECRET, label)
+            mac_key = _key(session, KeyType.GENERIC_SECRET, label, "sign")
             if not hmac.compare_digest(mac, _mac(mac_key, _bound(context, blob))):
                 raise RecordIntegrityFailureError
-            key = _key(session, KeyType.AES, label).unwrap_key(
+            key = _key(session, KeyType.AES, label, "unwrap_key").unwrap_key(
                 ObjectClass.SECRET_KEY,
                 KeyType.AES,
                 blob,
@@ -218,18 +215,16 @@ class PKCS11Token:
 
         def make(session: Session) -> None:
             _check_free(session, name)
-            for key_type, capabilities in (
-                (KeyType.AES, MechanismFlag.WRAP | MechanismFlag.UNWRAP),
-                (KeyType.GENERIC_SECRET, MechanismFlag.SIGN | MechanismFlag.VERIFY),
-            ):
-                session.generate_key(
-                    key_type,
-                    _KEY_BITS,
-                    label=name,
-                    store=True,
-                    capabilities=capabilities,
-                    template=_STAYS_INSIDE,
-                )
+            with _all_or_none(session, name):
+                for key_type, capabilities in _KEK_OBJECTS.items():
+                    session.generate_key(
+                        key_type,
+                        _KEY_BITS,
+                        label=name,
+                        store=True,
+                        capabilities=capabilities,
+                        template=_STAYS_INSIDE,
+                    )
 
         await self._session.run(make)
         return str(uri)
@@ -242,18 +237,30 @@ class PKCS11Token:
         return None
 
     async def destruction_due(self, kek_uri: str) -> datetime | None:
-        del kek_uri
+        label = PKCS11URI.parse(kek_uri).label
+        if await self._session.run(lambda session: _taken(session, label)):
+            raise KeyCustodianRefusedError(f"The destruction of the key {label} has not begun.")
         return None
 
 
-def _key(session: Session, key_type: KeyType, label: str, key_id: bytes | None = None) -> TokenKey:
-    return session.get_key(ObjectClass.SECRET_KEY, key_type=key_type, label=label, id=key_id)
+def _key(
+    session: Session, key_type: KeyType, label: str, use: str, key_id: bytes | None = None
+) -> TokenKey:
+    """``use`` is the method that the binding gives to a key only if the token allows it."""
+    key = session.get_key(ObjectClass.SECRET_KEY, key_type=key_type, label=label, id=key_id)
+    if not hasattr(key, use):
+        raise KeyCustodianRefusedError(f"The key {label} of the PKCS#11 token may not {use}.")
+    return key
 
 
 def _keys_of_bdk(session: Session, algorithm: BDKAlgorithm, label: str) -> list[TokenKey]:
     if algorithm is BDKAlgorithm.TDES_2KEY:
-        return [_key(session, KeyType.DES2, label, key_id) for key_id in (_BDK_ID, _RIGHT_HALF_ID)]
-    key = _key(session, _KEY_TYPES[algorithm], label)
+        return [
+            _key(session, KeyType.DES2, label, "encrypt", key_id)
+            for key_id in (_BDK_ID, _RIGHT_HALF_ID)
+        ]
+    use = "sign" if algorithm is BDKAlgorithm.DEVICE_AEAD else "encrypt"
+    key = _key(session, _KEY_TYPES[algorithm], label, use)
     if algorithm is not BDKAlgorithm.DEVICE_AEAD and key.key_length != algorithm.key_bytes * 8:
         raise KeyCustodianRefusedError(f"The key {label} of the PKCS#11 token is not {algorithm}.")
     return [key]
@@ -261,12 +268,12 @@ def _keys_of_bdk(session: Session, algorithm: BDKAlgorithm, label: str) -> list[
 
 def _check_value(session: Session, algorithm: BDKAlgorithm, label: str) -> bytes:
     if algorithm is BDKAlgorithm.TDES_2KEY:
-        key = _key(session, KeyType.DES2, label, _BDK_ID)
+        key = _key(session, KeyType.DES2, label, "encrypt", _BDK_ID)
         return bytes(key.encrypt(bytes(8), mechanism=Mechanism.DES3_ECB))
     if algorithm is BDKAlgorithm.DEVICE_AEAD:
-        return _mac(_key(session, KeyType.GENERIC_SECRET, label), HMAC_MESSAGE)
+        return _mac(_key(session, KeyType.GENERIC_SECRET, label, "sign"), HMAC_MESSAGE)
     # CMAC of one whole block (NIST SP 800-38B §6.2) with nothing but ECB, which is all that the key allows.
-    key = _key(session, KeyType.AES, label)
+    key = _key(session, KeyType.AES, label, "encrypt")
     subkey = int.from_bytes(key.encrypt(bytes(_AES_BLOCK), mechanism=Mechanism.AES_ECB), "big") << 1
     if subkey >> 128:
         subkey = subkey & ((1 << 128) - 1) ^ _CMAC_POLYNOMIAL
@@ -278,10 +285,9 @@ def _mac(key: TokenKey, message: bytes) -> bytes:
 
 
 def _wrapped(session: Session, label: str, key: TokenKey, context: Mapping[str, str]) -> bytes:
-    kek = _key(session, KeyType.AES, label)
+    kek = _key(session, KeyType.AES, label, "wrap_key")
     blob: bytes = kek.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP)
-    key.destroy()
-    return _mac(_key(session, KeyType.GENERIC_SECRET, label), _bound(context, blob)) + blob
+    return _mac(_key(session, KeyType.GENERIC_SECRET, label, "sign"), _bound(context, blob)) + blob
 
 
 def _bound(context: Mapping[str, str], blob: bytes) -> bytes:
@@ -289,9 +295,47 @@ def _bound(context: Mapping[str, str], blob: bytes) -> bytes:
     return length_prefixed(_WRAP_LABEL, *pairs, blob)
 
 
+def _bdk_object(
+    algorithm: BDKAlgorithm, label: str, key_id: bytes, value: SecretKey
+) -> dict[Attribute, object]:
+    signs = algorithm is BDKAlgorithm.DEVICE_AEAD
+    return {
+        **_STAYS_INSIDE,
+        Attribute.CLASS: ObjectClass.SECRET_KEY,
+        Attribute.KEY_TYPE: _KEY_TYPES[algorithm],
+        Attribute.TOKEN: True,
+        Attribute.LABEL: label,
+        Attribute.ID: key_id,
+        Attribute.ENCRYPT: not signs,
+        Attribute.SIGN: signs,
+        Attribute.DECRYPT: False,
+        Attribute.VERIFY: False,
+        Attribute.WRAP: False,
+        Attribute.UNWRAP: False,
+        Attribute.DERIVE: False,
+        Attribute.VALUE: value.reveal(),
+    }
+
+
 def _check_free(session: Session, label: str) -> None:
-    if list(session.get_objects({Attribute.LABEL: label})):
+    if _taken(session, label):
         raise KeyCustodianRefusedError(f"The PKCS#11 token has an object named {label} already.")
+
+
+def _taken(session: Session, label: str) -> bool:
+    return bool(list(session.get_objects({Attribute.LABEL: label})))
+
+
+@contextmanager
+def _all_or_none(session: Session, label: str) -> Iterator[None]:
+    """For the objects of one key: none stays behind when one of them cannot be made."""
+    done = False
+    try:
+        yield
+        done = True
+    finally:
+        if not done:
+            _destroy(session, label)
 
 
 def _destroy(session: Session, label: str) -> None:
