@@ -29,8 +29,8 @@ step() {
 venv="$root/services/payment-token/.venv/bin"
 step "Install from the lock file" "$root/scripts/install.sh" --with-dev
 cd "$root/services/payment-token"
-step "Formatting (black)" "$venv/black" --check --quiet src tests alembic
-step "Lint (ruff)" "$venv/ruff" check --quiet src tests alembic
+step "Formatting (black)" "$venv/black" --check --quiet src tests alembic benchmarks
+step "Lint (ruff)" "$venv/ruff" check --quiet src tests alembic benchmarks
 step "Types (mypy)" "$venv/mypy" src
 step "Import contracts (import-linter)" "$venv/lint-imports"
 # The tests of PKCS#11 skip themselves without a token; under CI=true that fails them.

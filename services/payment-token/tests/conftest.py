@@ -13,7 +13,7 @@ from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.embedded import EmbeddedServer
 from payment_token.settings import Settings
 from tests.support.aws import CREDENTIALS, KMS, serving_kms
-from tests.support.databases import database_named
+from tests.support.databases import database_named, own_database
 from tests.support.payment_cryptography_double import (
     PaymentCryptography,
     serving_payment_cryptography,
@@ -56,21 +56,15 @@ def template(server_url: str) -> Iterator[str]:
 @pytest.fixture
 def database_url(server_url: str, template: str) -> Iterator[str]:
     """A database of this test's own, at the newest schema."""
-    name = f"pt_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        yield database_named(server_url, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with own_database(server_url, template) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(server_url: str) -> Iterator[str]:
     """A database of this test's own, without any schema."""
-    name = f"pt_empty_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-        yield database_named(server_url, name)
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with own_database(server_url) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

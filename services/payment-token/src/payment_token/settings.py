@@ -78,6 +78,7 @@ class Settings(BaseSettings):
     device_registration: RegistrationRule | None = None
     idempotency_window_hours: int = Field(24, ge=1, le=720)
     sad_ttl_seconds: int = Field(3600, ge=1, le=86_400)
+    sad_epoch_seconds: int = Field(3600, ge=1, le=86_400)
     default_token_ttl_hours: int = Field(24, ge=1)
     max_token_ttl_hours: int = Field(9600, ge=1, le=87_600)
 
@@ -175,6 +176,10 @@ class Settings(BaseSettings):
     @property
     def sad_ttl(self) -> timedelta:
         return timedelta(seconds=self.sad_ttl_seconds)
+
+    @property
+    def sad_epoch(self) -> timedelta:
+        return timedelta(seconds=self.sad_epoch_seconds)
 
     @property
     def cryptoperiod(self) -> Cryptoperiod:

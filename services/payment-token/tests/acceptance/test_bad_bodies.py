@@ -93,7 +93,7 @@ FIELDS = [
     field("unknown format", f"{PART}.format", "track9"),
     field("a container that is not there yet", f"{PART}.format", "magtek-swipe"),
     field("unknown scheme", f"{PAYLOAD}.scheme", "rot13"),
-    field("a scheme that is not there yet", f"{PAYLOAD}.scheme", "device-aead"),
+    field("device-aead with a KSN", f"{PAYLOAD}.scheme", "device-aead"),
     field("scheme of another type", f"{PAYLOAD}.scheme", ["dukpt-aes"]),
     field("unknown variant", f"{PAYLOAD}.key_variant", "mac"),
     field("pin variant where it is not allowed", f"{PAYLOAD}.key_variant", "pin"),

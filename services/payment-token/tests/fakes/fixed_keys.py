@@ -5,7 +5,7 @@ from payment_token.domain.sensitive import SecretKey
 
 
 class FixedKeys:
-    """Meets the ports VersionedKeys and ServiceKeys."""
+    """Meets the ports VersionedKeys and RotatingKeys."""
 
     def __init__(self, *names: str) -> None:
         self.keys = {

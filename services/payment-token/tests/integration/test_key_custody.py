@@ -63,6 +63,7 @@ class Custody:
             kek_uri=self._kek_uri,
             environment="test",
             sad_ttl=sad_ttl,
+            epoch=timedelta(hours=1),
         )
 
     async def _kek_uri(self) -> str:

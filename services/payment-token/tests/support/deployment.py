@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 MERCHANT = "m_demo"
 START_SECONDS = 60
 
-_FREE_PORTS = {
+FREE_PORTS = {
     "PUBLIC_ADDRESS": "127.0.0.1:0",
     "INTERNAL_ADDRESS": "127.0.0.1:0",
     "METRICS_ADDRESS": "127.0.0.1:0",
@@ -98,8 +98,16 @@ class Deployment:
         return subprocess.CompletedProcess(arguments, code, output.getvalue(), errors.getvalue())
 
     @contextmanager
-    def serving(self, *arguments: str, **environment: str) -> Iterator["RunningService"]:
-        service = RunningService(self, arguments, self._environment(_FREE_PORTS | environment))
+    def serving(
+        self,
+        *arguments: str,
+        program: tuple[str, ...] = ("-m", "payment_token"),
+        **environment: str,
+    ) -> Iterator["RunningService"]:
+        """``program`` is what Python runs: the service as it is, or one that a test has broken."""
+        service = RunningService(
+            self, program, arguments, self._environment(FREE_PORTS | environment)
+        )
         try:
             service.wait_until_listening()
             yield service
@@ -176,7 +184,11 @@ class RunningService:
     """One ``payment-token serve``. Its log lines are kept, so that a test can search them."""
 
     def __init__(
-        self, deployment: Deployment, arguments: tuple[str, ...], environment: dict[str, str]
+        self,
+        deployment: Deployment,
+        program: tuple[str, ...],
+        arguments: tuple[str, ...],
+        environment: dict[str, str],
     ) -> None:
         self.deployment = deployment
         self.log_lines: list[str] = []
@@ -185,8 +197,7 @@ class RunningService:
         self.process = subprocess.Popen(
             [
                 sys.executable,
-                "-m",
-                "payment_token",
+                *program,
                 "serve",
                 *arguments,
                 "--env-file",

@@ -1,16 +1,19 @@
 """A load of creates that keeps a record of what was promised, for tests that break things in its middle."""
 
+import secrets
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self
 
 import httpx
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
-from tests.support.deployment import MERCHANT, Deployment
+from tests.support.deployment import MERCHANT, Deployment, RunningService
 
 PATIENCE_SECONDS = 60
 
@@ -29,17 +32,12 @@ class Operation:
         return not self.acknowledged
 
 
-class Load:
-    """Clients that create tokens until told to stop. ``url`` may change while they run."""
+class _Clients:
+    """Threads that work until the block ends."""
 
-    def __init__(self, deployment: Deployment, url: str, clients: int = 6) -> None:
-        self.operations: list[Operation] = []
-        self.statuses: set[int] = set()
-        self.url = url
-        self._deployment = deployment
-        self._headers = {"Authorization": f"Bearer {deployment.api_key}"}
+    def __init__(self, work: list[Callable[[], None]]) -> None:
         self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._client) for _ in range(clients)]
+        self._threads = [threading.Thread(target=each) for each in work]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -50,6 +48,21 @@ class Load:
         self._ended.set()
         for thread in self._threads:
             thread.join()
+
+
+class Load(_Clients):
+    """Clients that create tokens until told to stop. ``url`` may change while they run."""
+
+    def __init__(
+        self, deployment: Deployment, url: str, clients: int = 6, pause_seconds: float = 0.0
+    ) -> None:
+        super().__init__([self._client] * clients)
+        self.operations: list[Operation] = []
+        self.statuses: set[int] = set()
+        self.url = url
+        self._pause_seconds = pause_seconds
+        self._deployment = deployment
+        self._headers = {"Authorization": f"Bearer {deployment.api_key}"}
 
     def acknowledged(self) -> int:
         return sum(not operation.unknown for operation in self.operations)
@@ -83,6 +96,7 @@ class Load:
                 operation = Operation(uuid.uuid4().hex, body, card.pan)
                 self.operations.append(operation)
                 self._attempt(client, operation)
+                time.sleep(self._pause_seconds)
 
     def _attempt(self, client: httpx.Client, operation: Operation) -> None:
         try:
@@ -99,3 +113,39 @@ class Load:
             operation.acknowledged.add(answer.json()["payment_token"])
         else:
             time.sleep(0.05)
+
+
+class Readers(_Clients):
+    """A worker at each service that releases acknowledged tokens until told to stop, and keeps what was not right."""
+
+    def __init__(self, services: list[RunningService], loads: list[Load]) -> None:
+        super().__init__([partial(self._worker, service) for service in services])
+        self.wrong: list[str] = []
+        self.read = 0
+        self._loads = loads
+
+    def wait_for_progress(self, more: int = 50) -> None:
+        goal, deadline = self.read + more, time.monotonic() + PATIENCE_SECONDS
+        while self.read < goal:
+            assert time.monotonic() < deadline, "the workers get no answers"
+            time.sleep(0.02)
+
+    def _worker(self, service: RunningService) -> None:
+        with service.worker() as client:
+            while not self._ended.is_set():
+                known = [
+                    (token, operation.pan)
+                    for load in self._loads
+                    for operation in list(load.operations)
+                    for token in list(operation.acknowledged)
+                ]
+                if not known:
+                    continue
+                token, pan = secrets.choice(known)
+                answer = service.release(client, token)
+                if answer.status_code != 200:
+                    self.wrong.append(answer.text)
+                elif answer.json()["payment_data"]["pan"] != pan:
+                    self.wrong.append("another card came back")
+                self.read += 1
+                time.sleep(0.01)

@@ -6,11 +6,12 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from payment_token.cli.card_reads import card_read
 from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
 from payment_token.cli.virtual_terminal import DUKPTTerminal, new_base
 from payment_token.domain.card_data import CardChecksPolicy
 from payment_token.domain.decrypt_payload import DecryptPayload
-from payment_token.domain.device_aead import AEADKeyName, device_key
+from payment_token.domain.device_aead import AEADKeyName, device_key, seal_part
 from payment_token.domain.device_keys import DeviceKeys
 from payment_token.domain.device_payload import EncryptedPart, EncryptedPayload, PartFormat, Scheme
 from payment_token.domain.device_profile import Encryption
@@ -25,6 +26,7 @@ from payment_token.domain.enrolment import (
 from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.release import Release
+from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.tokenise_request import TokeniseRequest
@@ -55,6 +57,7 @@ class World:
     time: datetime = datetime(2026, 1, 1, tzinfo=UTC)
     device: Device | None = None
     bdk: BaseDerivationKey = BDK
+    bdk_is_retired: bool = False
     custodian_calls: int = 0
     custodian_is_away: bool = False
     service_keys: FixedKeys = field(default_factory=lambda: FixedKeys("v1"))
@@ -71,6 +74,7 @@ class World:
                 )
             }
         )
+        self.cryptography = CryptographyState(lambda failed: None)
         self._numbers = itertools.count()
 
     def now(self) -> datetime:
@@ -87,6 +91,8 @@ class World:
 
     async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
         self.custodian_calls += 1
+        if self.custodian_is_away:
+            raise KeyCustodianUnavailableError
         return device_key(BDK_KEY, name)
 
     async def decrypt(
@@ -95,7 +101,7 @@ class World:
         raise AssertionError("no key here is of a remote custodian")
 
     async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
-        return Enrolment(self.device, [self.bdk])
+        return Enrolment(self.device, [] if self.bdk_is_retired else [self.bdk])
 
     @property
     def tokenise(self) -> Tokenise:
@@ -104,7 +110,9 @@ class World:
             clock=self,
             store=self.store,
             directory=self,
-            decrypt_payload=DecryptPayload(DeviceKeys(self, lambda: 0.0, lambda: 0.5), self),
+            decrypt_payload=DecryptPayload(
+                DeviceKeys(self, lambda: 0.0, lambda: 0.5), self, self.cryptography
+            ),
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
             index_keys=self.index_keys,
@@ -144,6 +152,28 @@ class World:
             ),
             ttl_seconds=ttl_seconds,
             metadata={"order": "A-100"},
+        )
+
+    def aead_request(
+        self,
+        card: PublishedCard = PUBLISHED_CARDS[0],
+        part: PartFormat = PartFormat.TRACK2,
+        key_epoch: int = 1,
+    ) -> TokeniseRequest:
+        """A read of a device-aead terminal; ``bdk`` must be such a key."""
+        device_id = DeviceId(f"d_{next(self._numbers)}")
+        name = AEADKeyName.checked(MERCHANT, device_id, key_epoch)
+        key = device_key(BDK_KEY, name)
+        ciphertext = seal_part(key, name, part, 1, SensitiveBytes(card_read(card, part)))
+        return TokeniseRequest(
+            idempotency_key=uuid.uuid4().hex,
+            merchant_id=MERCHANT,
+            device_id=device_id,
+            payload=EncryptedPayload(
+                (EncryptedPart(part, ciphertext),), key_epoch=key_epoch, scheme=Scheme.DEVICE_AEAD
+            ),
+            ttl_seconds=None,
+            metadata={},
         )
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 
@@ -8,6 +9,7 @@ from payment_token.domain.device_payload import Scheme
 from payment_token.domain.dukpt import KSN, aes, initial_key, tdes
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.errors import KeyCustodianUnavailableError
+from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.sensitive import SecretKey
 
 TDES_BDK = BaseDerivationKey("tdes", "local:tdes", BDKAlgorithm.TDES_2KEY)
@@ -16,6 +18,7 @@ BDKS = {
     "tdes": SecretKey(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210")),
     "tdes-2": SecretKey(bytes(range(16))),
     "aes": SecretKey(bytes.fromhex("FEDCBA9876543210F1F1F1F1F1F1F1F1")),
+    "aead": SecretKey(bytes(range(32))),
 }
 
 
@@ -24,19 +27,24 @@ class CountingCustodian:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, bytes]] = []
+        self.attempts = 0
         self.away = False
 
     async def initial_key(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
-        await asyncio.sleep(0)
-        if self.away:
-            raise KeyCustodianUnavailableError
+        await self._answer()
         self.calls.append((bdk.bdk_id, ksn.initial_key_id))
         return initial_key(BDKS[bdk.bdk_id], ksn)
 
     async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
-        await asyncio.sleep(0)
+        await self._answer()
         self.calls.append((bdk.bdk_id, name.initial_key_id))
         return device_key(BDKS[bdk.bdk_id], name)
+
+    async def _answer(self) -> None:
+        self.attempts += 1
+        await asyncio.sleep(0)
+        if self.away:
+            raise KeyCustodianUnavailableError
 
 
 class Watch:
@@ -173,3 +181,104 @@ async def test_requests_at_the_same_time_get_the_right_keys(keys):
     ksns = [terminal(number, counter) for number in (1, 2) for counter in (1, 2, 3, 0xFF800)]
     found = await asyncio.gather(*(keys.transaction_key(TDES_BDK, ksn) for ksn in ksns))
     assert found == [tdes.transaction_key(initial_key(BDKS["tdes"], ksn), ksn) for ksn in ksns]
+
+
+# --- At most one call for each terminal and cache age ---------------------------------------------------------------
+
+AEAD_BDK = BaseDerivationKey("aead", "local:aead", BDKAlgorithm.DEVICE_AEAD)
+
+
+def aead_name(number: int, key_epoch: int = 1) -> AEADKeyName:
+    return AEADKeyName(MerchantId("m_1"), DeviceId(f"d_{number}"), key_epoch)
+
+
+async def test_a_device_aead_terminal_is_asked_for_once_and_each_epoch_is_its_own(keys, custodian):
+    for key_epoch in (1, 1, 2, 1, 2):
+        name = aead_name(1, key_epoch)
+        assert await keys.aead_key(AEAD_BDK, name) == device_key(BDKS["aead"], name)
+    assert len(custodian.calls) == 2
+
+
+async def test_a_device_aead_terminal_survives_an_outage_until_its_age_is_up(
+    keys, custodian, watch
+):
+    await keys.aead_key(AEAD_BDK, aead_name(1))
+    custodian.away = True
+    watch.seconds += 299
+    await keys.aead_key(AEAD_BDK, aead_name(1))
+    with pytest.raises(KeyCustodianUnavailableError):
+        await keys.aead_key(AEAD_BDK, aead_name(2))
+    watch.seconds += 1
+    with pytest.raises(KeyCustodianUnavailableError):
+        await keys.aead_key(AEAD_BDK, aead_name(1))
+
+
+async def test_a_fleet_of_all_schemes_costs_one_call_for_each_terminal_and_age(custodian, watch):
+    """Many terminals, many requests at once, a quarter of an hour: the calls are counted."""
+    dice = itertools.cycle((0.0, 0.3, 0.5, 0.7, 1.0))
+    keys = DeviceKeys(custodian, watch, lambda: next(dice), limit=100, age_seconds=300)
+    started, shortest = watch.seconds, 300 * 0.8
+    times: dict[tuple[str, bytes], list[float]] = {}
+
+    async def read(number: int, counter: int) -> None:
+        await keys.transaction_key(TDES_BDK, terminal(number, counter))
+        await keys.transaction_key(AES_BDK, aes_terminal(counter))
+        await keys.aead_key(AEAD_BDK, aead_name(number))
+
+    for counter in range(1, 91):
+        custodian.calls.clear()
+        await asyncio.gather(*(read(number, counter) for number in range(5) for _ in range(4)))
+        keys.forget_expired()
+        for call in custodian.calls:
+            times.setdefault(call, []).append(watch.seconds)
+        watch.seconds += 10
+
+    assert len(times) == 5 + 1 + 5
+    for moments in times.values():
+        assert moments[0] == started
+        assert all(later - one >= shortest for one, later in itertools.pairwise(moments))
+        assert len(moments) <= 1 + 900 / shortest
+
+
+async def test_a_terminal_that_is_new_to_many_requests_at_once_costs_one_call(keys, custodian):
+    reads = [keys.transaction_key(TDES_BDK, terminal(1, counter)) for counter in range(1, 50)]
+    reads += [keys.aead_key(AEAD_BDK, aead_name(1)) for _ in range(50)]
+    await asyncio.gather(*reads)
+    assert len(custodian.calls) == 2
+
+
+async def test_an_outage_costs_one_call_for_all_who_wait(keys, custodian):
+    custodian.away = True
+    found = await asyncio.gather(
+        *(keys.transaction_key(TDES_BDK, terminal(1)) for _ in range(50)), return_exceptions=True
+    )
+    assert {type(one) for one in found} == {KeyCustodianUnavailableError}
+    assert custodian.attempts == 1
+
+
+async def test_keys_that_were_let_go_of_are_wiped(keys, watch):
+    await keys.transaction_key(TDES_BDK, terminal(1, 0xFF800))
+    given = await keys.aead_key(AEAD_BDK, aead_name(1))
+    (path, _), _ = keys._held._held.values()
+    inner = [path._initial_key, *path._keys]
+    assert len(inner) > 5
+    watch.seconds += 300
+    keys.forget_expired()
+    watch.seconds += 10
+    keys.forget_expired()
+    for key in (*inner, given):
+        with pytest.raises(ValueError, match="wiped"):
+            key.reveal()
+
+
+async def test_a_key_that_leads_nowhere_is_wiped_at_once_and_the_caller_s_is_not(keys):
+    first = await keys.transaction_key(TDES_BDK, terminal(1, 3))
+    path, _ = keys._held._held.popitem()[1]
+    inner = path._keys[-1]
+    expected = first.reveal()
+
+    path.transaction_key(terminal(1, 4))
+
+    with pytest.raises(ValueError, match="wiped"):
+        inner.reveal()
+    assert first.reveal() == expected

@@ -191,3 +191,44 @@ def test_equality_compares_in_constant_time(monkeypatch):
     )
     assert SecretKey(b"a" * 16) != SecretKey(b"a" * 15 + b"b")
     assert compared == [(b"a" * 16, b"a" * 15 + b"b")]
+
+
+# --- Keys that are wiped --------------------------------------------------------------------------------------------
+
+
+def test_a_wiped_key_holds_zeros_and_gives_none():
+    """Zeros must never be taken for a key."""
+    key = SecretKey(b"\xa5" * 32)
+    held = key._value
+    key.wipe()
+    assert held == bytes(32)
+    with pytest.raises(ValueError, match="this key was wiped"):
+        key.reveal()
+    key.wipe()
+    assert hides(repr(key))
+
+
+def test_wiping_reaches_neither_the_bytes_that_made_it_nor_what_was_revealed():
+    """They are copies, which is why nobody may promise that a key is gone from memory."""
+    made_of = b"\xa5" * 32
+    key = SecretKey(made_of)
+    revealed = key.reveal()
+    key.wipe()
+    assert made_of == revealed == b"\xa5" * 32
+
+
+def test_a_key_is_not_changed_through_what_it_was_made_of_or_gave():
+    source = bytearray(b"\xa5" * 16)
+    key = SecretKey(bytes(source))
+    source[0] = 0
+    assert key.reveal() == b"\xa5" * 16
+    assert isinstance(key.reveal(), bytes)
+
+
+def test_wiped_keys_of_other_lengths_still_differ_and_of_one_length_are_alike():
+    one, other, longer = SecretKey(b"a" * 16), SecretKey(b"b" * 16), SecretKey(b"a" * 32)
+    assert one != other
+    for key in (one, other, longer):
+        key.wipe()
+    assert one == other
+    assert one != longer

@@ -5,9 +5,23 @@ import pytest
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.card_data import CardChecksPolicy
-from payment_token.domain.device_payload import Cipher, KeyVariant, Scheme
+from payment_token.domain.device_aead import AEADKeyName
+from payment_token.domain.device_payload import (
+    Cipher,
+    EncryptedPart,
+    KeyVariant,
+    Mode,
+    PartFormat,
+    Scheme,
+)
 from payment_token.domain.device_profile import DeviceProfile
-from payment_token.domain.enrolment import Device, DeviceState, RegistrationRule
+from payment_token.domain.enrolment import (
+    BaseDerivationKey,
+    BDKAlgorithm,
+    Device,
+    DeviceState,
+    RegistrationRule,
+)
 from payment_token.domain.errors import (
     BadKSNError,
     DecryptionFailedError,
@@ -20,7 +34,8 @@ from payment_token.domain.errors import (
     TokenRevokedError,
     UnknownDeviceError,
 )
-from payment_token.domain.identifiers import DeviceId
+from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.keys import NamedKey
 from payment_token.domain.sealing import SealedRecord
 from tests.fakes.fixed_keys import FixedKeys
 from tests.support.use_cases import MERCHANT, World, with_payload
@@ -220,3 +235,153 @@ async def test_a_warm_device_outlives_its_custodian_and_a_cold_one_does_not(worl
     assert not (await tokenise(retry)).replayed
     with pytest.raises(KeyCustodianUnavailableError):
         await tokenise(world.request())
+
+
+# --- device-aead ----------------------------------------------------------------------------------------------------
+
+AEAD_BDK = BaseDerivationKey("b_2", "local:b_2", BDKAlgorithm.DEVICE_AEAD, is_default=True)
+
+
+@pytest.fixture
+def aead(world: World) -> World:
+    world.bdk = AEAD_BDK
+    return world
+
+
+@pytest.mark.parametrize("key_epoch", [0, 1, 2**32 - 1])
+async def test_a_device_aead_read_becomes_a_token_bound_to_its_name(
+    aead: World, key_epoch: int
+) -> None:
+    request = aead.aead_request(key_epoch=key_epoch)
+    result = await aead.tokenise(request)
+
+    assert result.token.card.last4 == PUBLISHED_CARDS[0].pan[-4:]
+    name = AEADKeyName(MERCHANT, request.device_id, key_epoch)
+    assert aead.store._owners == {
+        ("b_2", name.initial_key_id): (MERCHANT, request.device_id),
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"ksn": "123456789012345600000001"}, "ksn"),
+        ({"ksn": ""}, "ksn"),
+        ({"key_variant": KeyVariant.DATA_REQUEST}, "key_variant"),
+        ({"cipher": Cipher.AES_256}, "cipher"),
+        ({"mode": Mode.CBC}, "mode"),
+        ({"iv": bytes(16)}, "iv"),
+        ({"key_epoch": None}, "key_epoch"),
+        ({"key_epoch": -1}, "key_epoch"),
+        ({"key_epoch": 2**32}, "key_epoch"),
+        ({"parts": (EncryptedPart(PartFormat.TRACK2, bytes(28)),)}, "parts.ciphertext"),
+        ({"scheme": Scheme.DUKPT_AES}, "scheme"),
+        ({"scheme": Scheme.DUKPT_TDES}, "scheme"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("profile_required", [False, True])
+async def test_a_device_aead_payload_that_says_what_it_must_not(
+    aead: World, change: dict[str, object], field: str, *, profile_required: bool
+) -> None:
+    aead.rules = replace(aead.rules, profile_required=profile_required)
+    aead.device = replace(device(), bdk_id="b_2")
+    with pytest.raises(InvalidFieldError) as refused:
+        await aead.tokenise(with_payload(aead.aead_request(), **change))
+    assert refused.value.field == f"encrypted_payload.{field}"
+    assert aead.custodian_calls == 0
+
+
+async def test_a_registered_device_aead_terminal_needs_no_scheme(aead: World) -> None:
+    aead.rules = replace(aead.rules, profile_required=True)
+    aead.device = replace(device(), bdk_id="b_2")
+    assert not (await aead.tokenise(with_payload(aead.aead_request(), scheme=None))).replayed
+
+
+async def test_another_device_or_epoch_than_the_one_that_sealed(aead: World) -> None:
+    request = aead.aead_request()
+    for other in (
+        replace(request, device_id=DeviceId("d_other")),
+        replace(request, merchant_id=MerchantId("m_2")),
+        with_payload(request, key_epoch=2),
+    ):
+        with pytest.raises(DecryptionFailedError) as refused:
+            await aead.tokenise(other)
+        assert refused.value.stage == "tag"
+    assert not (await aead.tokenise(request)).replayed
+
+
+async def test_a_dukpt_terminal_sends_no_epoch_and_needs_its_ksn(world: World) -> None:
+    for change, field in (({"key_epoch": 1}, "key_epoch"), ({"ksn": None}, "ksn")):
+        with pytest.raises(InvalidFieldError, match=f"encrypted_payload.{field}"):
+            await world.tokenise(with_payload(world.request(), **change))
+
+
+async def test_a_device_aead_terminal_outlives_its_custodian_while_it_is_warm(aead: World) -> None:
+    tokenise, request = aead.tokenise, aead.aead_request()
+    await tokenise(request)
+    aead.custodian_is_away = True
+    assert not (await tokenise(replace(request, idempotency_key="another"))).replayed
+    with pytest.raises(KeyCustodianUnavailableError):
+        await tokenise(aead.aead_request())
+
+
+# --- Keys that ended ------------------------------------------------------------------------------------------------
+
+
+async def test_a_retired_bdk_serves_nobody_but_retries(world: World) -> None:
+    request = world.request()
+    first = await world.tokenise(request)
+    world.bdk_is_retired = True
+
+    for registered in (None, device()):
+        world.device = registered
+        with pytest.raises(UnknownDeviceError):
+            await world.tokenise(world.request())
+    assert (await world.tokenise(request)).token == first.token
+
+
+async def test_a_store_that_refuses_the_key_is_asked_three_times_and_no_more(world: World) -> None:
+    """Each time the active key is found out anew; a rotation between two attempts is no failure."""
+    world.store.active_service_key = "v9"
+    keys = CountingKeys("v1")
+    world.service_keys = keys
+
+    with pytest.raises(EncryptionKeyOverdueError):
+        await world.tokenise(world.request())
+
+    assert (keys.asked, keys.forgotten) == (3, 3)
+    assert not world.store._tokens
+    assert not world.store._claims
+
+
+async def test_a_rotation_at_the_last_attempt_is_no_failure(world: World) -> None:
+    keys = CountingKeys("v1", "v2")
+    keys.seems_active, keys.forgets_after = "v1", 2
+    world.service_keys = keys
+    world.store.active_service_key = "v2"
+
+    result = await world.tokenise(world.request())
+
+    assert keys.asked == 3
+    stored = await world.store.get(MERCHANT, result.token.token_id)
+    assert stored is not None
+    assert SealedRecord.from_bytes(stored.sealed_pan or b"").key_name == "v2"
+
+
+class CountingKeys(FixedKeys):
+    """Goes on taking the wrong version for the active one until it was told so often enough."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__(*names)
+        self.asked = self.forgotten = 0
+        self.forgets_after = 1
+
+    async def active(self) -> NamedKey:
+        self.asked += 1
+        return await super().active()
+
+    def forget_active(self) -> None:
+        self.forgotten += 1
+        if self.forgotten >= self.forgets_after:
+            super().forget_active()

@@ -1,4 +1,4 @@
-"""The keys of one process: their custodians, the keyrings, and the use cases of their life."""
+"""The keys of one process: their custodians and the keyrings."""
 
 import contextlib
 import logging
@@ -16,13 +16,12 @@ from payment_token.domain.errors import (
     KeyCustodianUnavailableError,
     RecordIntegrityFailureError,
 )
-from payment_token.domain.key_life.destroy_key import DestroyKey
 from payment_token.domain.key_life.first_keys import FirstKeys
 from payment_token.domain.key_life.history import KeyHistory
-from payment_token.domain.key_life.retire_key import RetireKey
-from payment_token.domain.key_life.rotate_key import RotateKey
-from payment_token.domain.key_life.version import KeyPurpose
+from payment_token.domain.key_life.version import KeyPurpose, KeyState
 from payment_token.domain.ports import Clock
+from payment_token.domain.self_test import CryptographyState
+from payment_token.domain.self_test.custodians import KEKProofs
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database.epoch_keys import PostgresEpochKeys
 from payment_token.infrastructure.database.key_holders import PostgresKeyHolders
@@ -31,7 +30,6 @@ from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.keyring import Keyring
 from payment_token.infrastructure.sad_epoch_keyring import (
     REFRESH_SECONDS,
-    EpochKeyMover,
     SADEpochKeyring,
 )
 from payment_token.settings import ConfigurationError, Settings
@@ -39,20 +37,29 @@ from payment_token.settings import ConfigurationError, Settings
 logger = logging.getLogger(__name__)
 
 FORGET_INTERVAL_SECONDS = 30.0
+PROVE_INTERVAL_SECONDS = 60.0
 
 
 class Keys:
     """Opened within an event loop; ``async with keys.kept_fresh()`` for a process that serves."""
 
-    def __init__(self, settings: Settings, pool: Pool, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        clock: Clock,
+        cryptography: CryptographyState | None = None,
+    ) -> None:
         environment = settings.environment.value
         self._settings = settings
-        self._clock = clock
-        self._environment = environment
-        self.custodians = Custodians(settings)
+        self.clock = clock
+        self.environment = environment
+        self.cryptoperiod = settings.cryptoperiod
+        self.custodians = Custodians(settings, cryptography)
+        self.cryptography = self.custodians.cryptography
         self.versions = PostgresKeyVersions(pool)
-        self._epoch_store = PostgresEpochKeys(pool)
-        self._holders = PostgresKeyHolders(pool)
+        self.epoch_store = PostgresEpochKeys(pool)
+        self.holders = PostgresKeyHolders(pool)
         self.rings = {
             purpose: Keyring(
                 purpose,
@@ -60,19 +67,20 @@ class Keys:
                 self.custodians,
                 clock,
                 environment,
-                settings.cryptoperiod,
+                self.cryptoperiod,
             )
             for purpose in KeyPurpose
         }
         self.service = self.rings[KeyPurpose.SERVICE]
         self.index = self.rings[KeyPurpose.INDEX]
         self.epochs = SADEpochKeyring(
-            self._epoch_store,
+            self.epoch_store,
             self.custodians,
             clock,
             kek_uri=self._kek_of_active_service_key,
             environment=environment,
             sad_ttl=settings.sad_ttl,
+            epoch=settings.sad_epoch,
         )
         self.devices = DeviceKeys(
             self.custodians,
@@ -81,12 +89,20 @@ class Keys:
             limit=settings.device_key_cache_size,
             age_seconds=settings.device_key_cache_seconds,
         )
+        self.kek_proofs = KEKProofs(self.custodians, self.cryptography, environment)
         self.history = KeyHistory(clock, self.rings[KeyPurpose.AUDIT_SIGNING])
 
     @classmethod
     @asynccontextmanager
-    async def opened(cls, settings: Settings, pool: Pool, clock: Clock) -> AsyncIterator[Self]:
-        keys = cls(settings, pool, clock)
+    async def opened(
+        cls,
+        settings: Settings,
+        pool: Pool,
+        clock: Clock,
+        cryptography: CryptographyState | None = None,
+    ) -> AsyncIterator[Self]:
+        """``cryptography`` is that of self-tests which were asked before; without it they are asked now."""
+        keys = cls(settings, pool, clock, cryptography)
         try:
             yield keys
         finally:
@@ -94,16 +110,24 @@ class Keys:
 
     @asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:
-        """Makes the first versions of a new deployment; then holds a lease on the keys until the block ends."""
-        first = FirstKeys(self.versions, self.custodians, self._clock, self._environment)
+        """Makes the first versions of a new deployment; then holds a lease on the keys until the block ends.
+
+        A process whose self-test failed holds no key, and no rotation waits for it.
+        """
+        if self.cryptography.stopped:
+            yield
+            return
+        first = FirstKeys(self.versions, self.custodians, self.clock, self.environment)
         await first(self._settings.current_key_version, self.kek_uri)
         await self._open_now()
+        await self._prove_keks()
         async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self._holders.end)
+            stack.push_async_callback(self.holders.end)
             for work, seconds in (
                 (self.refresh, REFRESH_SECONDS),
                 (self.epochs.refresh, REFRESH_SECONDS),
                 (self._forget_expired, FORGET_INTERVAL_SECONDS),
+                (self._prove_keks, PROVE_INTERVAL_SECONDS),
             ):
                 await stack.enter_async_context(repeated(work, seconds))
             yield
@@ -131,7 +155,7 @@ class Keys:
             for purpose, ring in self.rings.items()
             for version in await ring.refresh()
         ]
-        await self._holders.renew(held)
+        await self.holders.renew(held)
 
     @property
     def kek_uri(self) -> str:
@@ -143,32 +167,18 @@ class Keys:
             )
         return self._settings.service_kms_key_id
 
-    @property
-    def rotate(self) -> RotateKey:
-        return RotateKey(
-            versions=self.versions,
-            encrypter=self.custodians,
-            keks=self.custodians,
-            history=self.history,
-            environment=self._environment,
-        )
-
-    @property
-    def retire(self) -> RetireKey:
-        return RetireKey(versions=self.versions, history=self.history)
-
-    @property
-    def destroy(self) -> DestroyKey:
-        return DestroyKey(
-            versions=self.versions,
-            epoch_keys=EpochKeyMover(self._epoch_store, self.custodians, self._environment),
-            encrypter=self.custodians,
-            keks=self.custodians,
-            history=self.history,
-        )
-
     async def _kek_of_active_service_key(self) -> str:
+        # Asked about once an epoch, and anew: what was active a moment ago may be on its way to destruction.
+        self.service.forget_active()
         return (await self.service.active_version()).kek_uri
+
+    async def _prove_keks(self) -> None:
+        # Each once: at start, or when its custodian is back, or when a rotation brought it.
+        await self.kek_proofs(
+            version.kek_uri
+            for version in await self.versions.all()
+            if version.state is KeyState.ACTIVE
+        )
 
     async def _forget_expired(self) -> None:
         self.devices.forget_expired()

@@ -13,6 +13,8 @@ from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.release import Release
 from payment_token.domain.revoke_token import RevokeToken
+from payment_token.domain.self_test import CryptographyState
+from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRotatingKeys
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
@@ -23,6 +25,8 @@ from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import Settings
+
+SELF_TEST_FAILED = "self_test_failed"
 
 
 class Service:
@@ -37,17 +41,27 @@ class Service:
             pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
         self.audit_log = PostgresAuditLog(pool)
+        self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
+        self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
         self._store = PostgresTokenStore(pool, settings.idempotency_window)
 
     @classmethod
     @asynccontextmanager
-    async def started(cls, settings: Settings, database_url: str) -> AsyncIterator[Self]:
-        """Connected, its first keys made, its clock and keys kept fresh until the block ends."""
+    async def started(
+        cls,
+        settings: Settings,
+        database_url: str,
+        cryptography: CryptographyState | None = None,
+    ) -> AsyncIterator[Self]:
+        """Connected, self-tested, its first keys made, its clock and keys kept fresh until the block ends.
+
+        After a failed self-test it is up all the same, is not ready, and uses no key.
+        """
         async with new_pool(database_url) as pool:
             clock = DatabaseClock(pool)
             await clock.synchronise()
             async with (
-                Keys.opened(settings, pool, clock) as keys,
+                Keys.opened(settings, pool, clock, cryptography) as keys,
                 keys.kept_fresh(),
                 repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
             ):
@@ -69,10 +83,12 @@ class Service:
             clock=self.clock,
             store=self._store,
             directory=self.directory,
-            decrypt_payload=DecryptPayload(self.keys.devices, self.keys.custodians),
-            service_keys=self.keys.service,
-            epoch_keys=self.keys.epochs,
-            index_keys=self.keys.index,
+            decrypt_payload=DecryptPayload(
+                self.keys.devices, self.keys.custodians, self.keys.cryptography
+            ),
+            service_keys=self._service_keys,
+            epoch_keys=self._epoch_keys,
+            index_keys=GuardedRotatingKeys(self.keys.index, self.keys.cryptography),
             random=os.urandom,
         )
         return PublicUseCases(
@@ -89,8 +105,8 @@ class Service:
             store=self._store,
             audit_log=self.audit_log,
             policies=policies,
-            service_keys=self.keys.service,
-            epoch_keys=self.keys.epochs,
+            service_keys=self._service_keys,
+            epoch_keys=self._epoch_keys,
             new_event_id=uuid.uuid4,
         )
 
@@ -103,6 +119,10 @@ class Service:
             "audit": self.audit_log.check_writable,
         }
         failing = {}
+        if self.keys.cryptography.stopped:
+            # No word about the custodian, whom nobody asks any more.
+            del checks["key_custodian"]
+            failing["cryptography"] = SELF_TEST_FAILED
         for name, check in checks.items():
             try:
                 await check()

@@ -6,9 +6,17 @@ import typer
 
 from payment_token.cli import bdk as bdks
 from payment_token.cli.deployment import directory_of, load_settings, with_custody
-from payment_token.cli.key_components import MOST_COMPONENTS, combine
+from payment_token.cli.key_block_file import bdk_from_key_block
+from payment_token.cli.key_components import (
+    KeyForm,
+    check_dual_control,
+    collect,
+    combine,
+    read_component,
+)
+from payment_token.cli.protection_key import ComponentsOption, KBPKFileOption
 from payment_token.cli.terminal import console
-from payment_token.domain.custody import Custodian, check_imports, custodian_of
+from payment_token.domain.custody import check_imports
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.key_check_value import key_check_value
 from payment_token.domain.sensitive import SecretKey, SensitiveText
@@ -35,9 +43,14 @@ def import_bdk(
     component_file: list[Path] = typer.Option(
         [], "--component-file", help="A file that holds one component."
     ),
-    components: int = typer.Option(
-        1, "--components", min=1, max=MOST_COMPONENTS, help="How many to prompt for."
+    key_block: Path | None = typer.Option(
+        None,
+        "--key-block",
+        metavar="FILE",
+        help="A file with a key block (ANSI X9.143, TR-31; version B or D) instead of components.",
     ),
+    kbpk_file: list[Path] = KBPKFileOption,
+    components: int = ComponentsOption,
     check_value: str | None = typer.Option(
         None, "--check-value", metavar="HEX", help="Refuse the key unless this is its check value."
     ),
@@ -46,7 +59,10 @@ def import_bdk(
     profile: str | None = bdks.ProfileOption,
     allow_pin_variant: bool = bdks.PINVariantOption,
 ) -> None:
-    """Import a key from its components, and register it. Without any given, they are prompted for."""
+    """Import a key from its components or from a key block, and register it.
+
+    Components that no file gives are prompted for: those of the key, or with --key-block those of its protection key.
+    """
     settings = load_settings()
     bdk = bdks.described_bdk(
         bdk_id,
@@ -58,21 +74,17 @@ def import_bdk(
         allow_pin_variant=allow_pin_variant,
     )
     check_imports(bdk.key_uri)
-    if component and not settings.in_development:
-        raise ConfigurationError(
-            "--component is taken in development only. Use the prompt or --component-file."
-        )
-    given = [SensitiveText(text) for text in component] + [_read(path) for path in component_file]
-    if not given:
-        given = [
-            SensitiveText(typer.prompt(f"Component {number} of {components}", hide_input=True))
-            for number in range(1, components + 1)
-        ]
-    if len(given) == 1 and custodian_of(bdk.key_uri) is not Custodian.LOCAL:
-        raise ConfigurationError(
-            "A key in one piece is taken into the development keystore only: nobody may know a whole key."
-        )
-    clear = combine(given, algorithm)
+    if key_block is not None:
+        if component or component_file:
+            raise ConfigurationError(
+                "--key-block brings the whole key: leave out --component and --component-file."
+                " Components of its protection key go into --kbpk-file."
+            )
+        clear = bdk_from_key_block(settings, key_block, bdk, kbpk_file, components)
+    else:
+        if kbpk_file:
+            raise ConfigurationError("--kbpk-file goes with --key-block.")
+        clear = _from_components(settings, bdk, component, component_file, components)
     value = key_check_value(clear, algorithm)
     if check_value is not None and check_value.upper() != value:
         raise ConfigurationError(
@@ -80,6 +92,20 @@ def import_bdk(
         )
     _import(settings, bdk, clear, value)
     console.print(f"Imported {bdk_id} ({algorithm}), key check value {value}.")
+
+
+def _from_components(
+    settings: Settings, bdk: BaseDerivationKey, texts: list[str], files: list[Path], prompts: int
+) -> SecretKey:
+    if texts and not settings.in_development:
+        raise ConfigurationError(
+            "--component is taken in development only. Use the prompt or --component-file."
+        )
+    given = [SensitiveText(text) for text in texts]
+    given += [read_component(path, "--component-file", settings) for path in files]
+    components = collect(KeyForm.of_bdk(bdk.algorithm), given, prompts)
+    check_dual_control(components, bdk.key_uri)
+    return combine(components)
 
 
 def _import(settings: Settings, bdk: BaseDerivationKey, clear: SecretKey, value: str) -> None:
@@ -99,10 +125,3 @@ def _import(settings: Settings, bdk: BaseDerivationKey, clear: SecretKey, value:
 async def _check_same(custodians: Custodians, bdk: BaseDerivationKey, value: str) -> None:
     if await custodians.check_value(bdk) != value:
         raise ConfigurationError("The custodian computes another check value for the key.")
-
-
-def _read(path: Path) -> SensitiveText:
-    try:
-        return SensitiveText(path.read_text())
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError(f"--component-file: {path} cannot be read.") from None

@@ -7,11 +7,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
+from payment_token.bootstrap import KeyLife, Keys
+from payment_token.bootstrap.background import repeated
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database import migration
+from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.settings import Settings
 
 Result = TypeVar("Result")
@@ -52,6 +56,7 @@ def with_custody(
     settings: Settings, work: Callable[[Pool, Custodians], Awaitable[Result]]
 ) -> Result:
     """Runs ``work`` with the database and with the custodians of the deployment's keys."""
+    forbid_core_dumps()
 
     async def run(pool: Pool) -> Result:
         custodians = Custodians(settings)
@@ -59,6 +64,22 @@ def with_custody(
             return await work(pool, custodians)
         finally:
             custodians.close()
+
+    return with_pool(settings, run)
+
+
+def with_key_life(settings: Settings, work: Callable[[KeyLife], Awaitable[Result]]) -> Result:
+    """Runs ``work`` with the life of the keys above stored data, and the database's clock kept in step."""
+    forbid_core_dumps()
+
+    async def run(pool: Pool) -> Result:
+        clock = DatabaseClock(pool)
+        await clock.synchronise()
+        async with (
+            repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
+            Keys.opened(settings, pool, clock) as keys,
+        ):
+            return await work(KeyLife(keys, pool))
 
     return with_pool(settings, run)
 

@@ -1,6 +1,7 @@
 """``payment-token devices``: the terminals that may send."""
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from payment_token.cli.bdk import usable_bdk
@@ -46,22 +47,19 @@ def register(
 ) -> None:
     """Register a terminal. What its profile says, a request may leave out, and may not contradict."""
     settings = load_settings()
-    if not DEVICE_ID.fullmatch(device_id) or not MERCHANT_ID.fullmatch(merchant):
-        raise ConfigurationError(
-            "--device-id: 1 to 64 visible ASCII characters; --merchant: letters, digits, . _ : -"
-        )
+    device_name, owner = checked_names(device_id, merchant)
 
     async def add(pool: Pool) -> None:
         directory = directory_of(settings, pool)
-        known = await usable_bdk(directory, bdk, MerchantId(merchant))
+        known = await usable_bdk(directory, bdk, owner)
         served = known.algorithm.scheme
         if scheme not in (None, served):
             raise ConfigurationError(f"--scheme: {bdk} serves {served}.")
         profile = DeviceProfile(served, key_variant, cipher, mode, initialisation_vector(iv))
         check_payload(known, profile)
         device = Device(
-            merchant_id=MerchantId(merchant),
-            device_id=DeviceId(device_id),
+            merchant_id=owner,
+            device_id=device_name,
             bdk_id=bdk,
             state=DeviceState.REGISTERED,
             profile=profile,
@@ -72,8 +70,10 @@ def register(
     try:
         with_pool(settings, add)
     except AlreadyRegisteredError:
-        raise ConfigurationError(f"{merchant} has a device {device_id} already.") from None
-    console.print(f"Registered {device_id} of {merchant}, served by {bdk}.")
+        raise ConfigurationError(
+            f"{merchant} has a device {device_id} already, or the key of --ksn is bound to a device."
+        ) from None
+    console.print(f"Registered {device_id} of {merchant}, served by {bdk}.", markup=False)
 
 
 @app.command("list")
@@ -92,7 +92,8 @@ def list_devices() -> None:
             ]
             table.add_row(
                 device.merchant_id,
-                device.device_id,
+                # A device id may hold square brackets, which would be taken for markup.
+                escape(device.device_id),
                 device.bdk_id or "",
                 device.state,
                 " ".join(spoken),
@@ -100,6 +101,14 @@ def list_devices() -> None:
         return table
 
     console.print(with_pool(settings, read))
+
+
+def checked_names(device_id: str, merchant: str) -> tuple[DeviceId, MerchantId]:
+    if not DEVICE_ID.fullmatch(device_id) or not MERCHANT_ID.fullmatch(merchant):
+        raise ConfigurationError(
+            "--device-id: 1 to 64 visible ASCII characters; --merchant: letters, digits, . _ : -"
+        )
+    return DeviceId(device_id), MerchantId(merchant)
 
 
 def _initial_key_id(text: str, scheme: Scheme) -> bytes:

@@ -8,8 +8,11 @@ from payment_token.bootstrap import Role, Service, build_listeners
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
+from payment_token.domain.key_life.cryptoperiod import Standing
+from payment_token.domain.key_life.version import KeyState
+from payment_token.domain.self_test import KNOWN_ANSWERS, SelfTestResult, ask
+from payment_token.domain.self_test.custodians import Unanswered, prove_bdk
 from payment_token.infrastructure.database import migration
-from payment_token.infrastructure.database.device_directory import RegisteredBDK
 from payment_token.safety import Severity, configuration_findings
 from payment_token.settings import ConfigurationError, Settings
 
@@ -17,13 +20,14 @@ _STYLES = {"ok": "green", Severity.UNWISE.value: "yellow", Severity.REFUSED.valu
 
 
 def doctor() -> None:
-    """Check the whole configuration, the database, the keys and the certificates. Exit 1 when something is refused."""
+    """Check the configuration, the cryptography, the database, the keys and the certificates. Exit 1 when something is refused."""
     settings = load_settings()
     rows = [
         (finding.severity.value, finding.setting, finding.advice)
         for finding in configuration_findings(settings)
     ]
-    if all(state != Severity.REFUSED for state, _, _ in rows):
+    rows += _known_answer_rows()
+    if not any(state == Severity.REFUSED for state, _, _ in rows):
         rows += _running_checks(settings)
     table = listing("", "what", "")
     table.title = f"{settings.environment} deployment in {settings.folder}"
@@ -32,6 +36,14 @@ def doctor() -> None:
     console.print(table)
     if any(state == Severity.REFUSED for state, _, _ in rows):
         raise typer.Exit(1)
+
+
+def _known_answer_rows() -> list[tuple[str, str, str]]:
+    """One for all that passed, and one for each that failed."""
+    results = ask(KNOWN_ANSWERS)
+    passed = [result.name for result in results if result.passed]
+    rows = [("ok", "self-tests", f"{len(passed)} published answers: {', '.join(passed)}")]
+    return rows + [_self_test_row(result) for result in results if not result.passed]
 
 
 def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
@@ -53,17 +65,14 @@ def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
 async def _service_checks(settings: Settings, url: str) -> list[tuple[str, str, str]]:
     async with Service.started(settings, url) as service:
         build_listeners(service, list(Role))
-        if settings.local_keystore_file is not None:
-            service.keys.custodians.local_keystore.check()
-        bdks = [
-            await _bdk_check(service, known)
-            for known in await service.directory.list_bdks()
-            if known.retired_at is None
-        ]
+        rows = [_self_test_row(result) for result in service.keys.kek_proofs.results.values()]
+        if not service.keys.cryptography.stopped:
+            rows += [*await _bdk_rows(service), ("ok", "keys", "open"), *await _age_rows(service)]
+            if settings.local_keystore_file is not None:
+                service.keys.custodians.local_keystore.check()
         failing = await service.readiness()
         milliseconds = service.clock.error_seconds() * 1000
-    rows = [("ok", "keys", "open"), ("ok", "certificates and policy", "load")]
-    rows += bdks
+    rows += [("ok", "certificates and policy", "load")]
     rows += [("ok", "database clock", f"is known to {milliseconds:.1f} ms")]
     rows += [(Severity.REFUSED.value, name, code) for name, code in failing.items()]
     return (
@@ -73,15 +82,28 @@ async def _service_checks(settings: Settings, url: str) -> list[tuple[str, str, 
     )
 
 
-async def _bdk_check(service: Service, known: RegisteredBDK) -> tuple[str, str, str]:
-    """Whether its custodian has the key, and still the same one."""
-    name, refused = f"BDK {known.bdk.bdk_id}", Severity.REFUSED.value
-    try:
-        value = await service.keys.custodians.check_value(known.bdk)
-    except KeyCustodianRefusedError as error:
-        return refused, name, error.advice
-    except PaymentTokenError as error:
-        return refused, name, str(error)
-    if value != known.key_check_value:
-        return refused, name, f"{known.bdk.key_uri} is another key than the registered one"
-    return "ok", name, f"is there: check value {value}"
+async def _bdk_rows(service: Service) -> list[tuple[str, str, str]]:
+    return [
+        _self_test_row(await prove_bdk(service.keys.custodians, known.bdk, known.key_check_value))
+        for known in await service.directory.list_bdks()
+        if known.retired_at is None
+    ]
+
+
+async def _age_rows(service: Service) -> list[tuple[str, str, str]]:
+    """The keys that are due for rotation, or will be soon."""
+    keys = service.keys
+    rows = []
+    for version in await keys.versions.all():
+        if version.state is KeyState.ACTIVE and version.activated_at is not None:
+            standing = keys.cryptoperiod.standing(version.activated_at, keys.clock.now())
+            due = f"{keys.cryptoperiod.due_at(version.activated_at):%Y-%m-%d}"
+            if standing is not Standing.CURRENT:
+                advice = f"is {standing}, rotation by {due}: payment-token keys rotate --purpose {version.purpose}"
+                rows.append((Severity.UNWISE.value, f"{version.purpose} key", advice))
+    return rows
+
+
+def _self_test_row(result: SelfTestResult | Unanswered) -> tuple[str, str, str]:
+    passed = isinstance(result, SelfTestResult) and result.passed
+    return ("ok" if passed else Severity.REFUSED.value, f"self-test {result.name}", result.detail)

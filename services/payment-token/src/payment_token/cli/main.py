@@ -15,14 +15,20 @@ from payment_token.cli import (
     database,
     development,
     devices,
+    devices_provision,
     doctor,
+    key_rotation,
+    keys,
     quickstart,
+    reencrypt,
     serve,
     simulate,
 )
 from payment_token.cli.deployment import use_env_file
 from payment_token.domain.custody import CustodyError
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
+from payment_token.domain.key_block import KeyBlockError
+from payment_token.domain.key_life.version import KeyLifeError
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.settings import ConfigurationError
 
@@ -38,6 +44,12 @@ app.add_typer(database.app, name="db")
 app.add_typer(development.app, name="dev")
 bdk.app.command("import")(bdk_import.import_bdk)
 app.add_typer(bdk.app, name="bdk")
+keys.app.command("rotate")(key_rotation.rotate)
+keys.app.command("reencrypt")(reencrypt.reencrypt)
+keys.app.command("retire")(key_rotation.retire)
+keys.app.command("destroy")(key_rotation.destroy)
+app.add_typer(keys.app, name="keys")
+devices.app.command("provision")(devices_provision.provision)
 app.add_typer(devices.app, name="devices")
 app.add_typer(api_keys.app, name="api-keys")
 app.add_typer(simulate.app, name="simulate")
@@ -69,6 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
         ConfigurationError,
         CustodyError,
         EmbeddedServerError,
+        KeyBlockError,
+        KeyLifeError,
         ListenError,
         PaymentTokenError,
     ) as error:

@@ -6,11 +6,22 @@ from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.settings import ConfigurationError
 
+_IV_BYTES = (8, 16)
+
+
+def _block(text: str) -> bytes:
+    """One block of TDES or AES, in hexadecimal. Raises ValueError."""
+    block = bytes.fromhex(text)
+    if len(block) not in _IV_BYTES:
+        raise ValueError
+    return block
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "key-variant": KeyVariant,
     "cipher": Cipher,
     "mode": Mode,
-    "iv": bytes.fromhex,
+    "iv": _block,
 }
 
 
@@ -34,6 +45,8 @@ def initialisation_vector(text: str | None) -> bytes | None:
     if text is None:
         return None
     try:
-        return bytes.fromhex(text)
+        return _block(text)
     except ValueError:
-        raise ConfigurationError("--iv: must be hexadecimal.") from None
+        raise ConfigurationError(
+            "--iv: must be one block in hexadecimal: 16 digits for TDES, 32 for AES."
+        ) from None

@@ -14,12 +14,10 @@ from payment_token.domain.dukpt import KSN, DerivationPath, payload_key
 from payment_token.domain.enrolment import BaseDerivationKey
 from payment_token.domain.errors import BadKSNError
 from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.initial_ksn import new_initial_ksn
 from payment_token.domain.payload_cipher import block_bytes, encrypt
 from payment_token.domain.ports import InitialKeys
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
-
-_COUNTER_BITS = {Scheme.DUKPT_TDES: 21, Scheme.DUKPT_AES: 32}
-_KSN_BYTES = {Scheme.DUKPT_TDES: 10, Scheme.DUKPT_AES: 12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +128,7 @@ async def inject(
 
 def new_base(bdk: BaseDerivationKey) -> bytes:
     """A KSN with its counter at zero, of a device that has not been before."""
-    length, counter_bits = _KSN_BYTES[bdk.algorithm.scheme], _COUNTER_BITS[bdk.algorithm.scheme]
-    prefix = bytes.fromhex(bdk.ksn_prefix or "")
-    number = int.from_bytes(prefix + os.urandom(length - len(prefix)), "big")
-    return (number >> counter_bits << counter_bits).to_bytes(length, "big")
+    return new_initial_ksn(bdk, os.urandom).value
 
 
 def _body(

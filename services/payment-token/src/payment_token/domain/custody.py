@@ -170,6 +170,17 @@ def check_payload(bdk: BaseDerivationKey, profile: DeviceProfile) -> None:
         raise CustodyError(f"{custodian} does not decrypt {profile.cipher} under a TDES key")
 
 
+def check_gives_initial_keys(bdk: BaseDerivationKey) -> None:
+    """Raises CustodyError for a custodian that keeps initial keys to itself."""
+    custodian = custodian_of(bdk.key_uri)
+    if CAPABILITIES[custodian].gives is not Gives.INITIAL_KEY:
+        raise CustodyError(
+            f"{custodian} gives no initial keys to this service, so no terminal is provisioned here."
+            " Export them with its own tools: for AWS, `export-key` with ExportDukptInitialKey,"
+            " and then `payment-token devices register`"
+        )
+
+
 def check_kek(key_uri: str) -> None:
     """Raises CustodyError for a key that cannot wrap service keys."""
     custodian = custodian_of(key_uri)

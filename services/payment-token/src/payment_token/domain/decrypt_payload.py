@@ -7,6 +7,7 @@ from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.dukpt import payload_key
 from payment_token.domain.payload_cipher import decrypt
 from payment_token.domain.ports import RemoteDecryptor
+from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.domain.settled_payload import AEADPayload, DUKPTPayload, SettledPayload
 
@@ -14,9 +15,15 @@ DecryptedParts = list[tuple[PartFormat, SensitiveBytes]]
 
 
 class DecryptPayload:
-    def __init__(self, device_keys: DeviceKeys, remote_decryptor: RemoteDecryptor) -> None:
+    def __init__(
+        self,
+        device_keys: DeviceKeys,
+        remote_decryptor: RemoteDecryptor,
+        cryptography: CryptographyState,
+    ) -> None:
         self._device_keys = device_keys
         self._remote_decryptor = remote_decryptor
+        self._cryptography = cryptography
 
     async def __call__(self, payload: SettledPayload) -> DecryptedParts:
         """The parts in clear, in their order.
@@ -24,6 +31,8 @@ class DecryptPayload:
         Raises DecryptionFailedError where the payload itself tells that it is not of this terminal, InvalidFieldError
         for a cipher that the scheme does not have, KeyCustodianUnavailableError.
         """
+        # Keys of terminals may be in memory, where no custodian is asked.
+        self._cryptography.check()
         if isinstance(payload, AEADPayload):
             return await self._open(payload)
         if capabilities_of(payload.bdk.key_uri).gives is Gives.PLAINTEXT:

@@ -235,6 +235,15 @@ class KeyCustodianRefusedError(KeyCustodianUnavailableError):
         super().__init__()
 
 
+class SelfTestFailedError(KeyCustodianUnavailableError):
+    """A self-test of this process has failed, so it uses no key any more. Another process may serve the same request."""
+
+    default_detail = (
+        "This process has stopped its cryptography, because a self-test failed."
+        " Send the same request again; operators have been alerted."
+    )
+
+
 class AuditUnavailableError(TemporarilyUnavailableError):
     code = "audit_unavailable"
     default_detail = "The audit record could not be written, so nothing was released. Send the same request again."

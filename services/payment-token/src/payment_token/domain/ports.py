@@ -95,7 +95,7 @@ class VersionedKeys(Protocol):
         ...
 
 
-class ServiceKeys(VersionedKeys, Protocol):
+class RotatingKeys(VersionedKeys, Protocol):
     async def opening(self) -> Mapping[str, NamedKey]:
         """Every version that opens records, by name. For work of seconds: ask again after that."""
         ...

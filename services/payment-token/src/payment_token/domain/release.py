@@ -24,6 +24,7 @@ from payment_token.domain.errors import (
     UnauthenticatedError,
 )
 from payment_token.domain.identifiers import MerchantId, RequestId
+from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import (
     AuditLog,
     Clock,
@@ -172,27 +173,29 @@ class Release:
         await self._audit_log.record_refusal(event)
 
     async def _open(self, request: ReleaseRequest, token_id: TokenId) -> _Opened:
-        stored = await self._store.get(request.merchant_id, token_id)
-        if stored is None:
-            raise TokenNotFoundError
-        now = self._clock.now()
-        stored.token.check_usable(now)
-        pan_part, pan_key = await self._open_pan(stored)
-        sad_part, sad_status = await self._open_sad(request, stored, now)
-        return _Opened(stored, pan_part, pan_key, sad_part, sad_status)
+        for _ in range(_ATTEMPTS):
+            stored = await self._store.get(request.merchant_id, token_id)
+            if stored is None:
+                raise TokenNotFoundError
+            now = self._clock.now()
+            stored.token.check_usable(now)
+            if stored.sealed_pan is None:
+                raise RecordIntegrityFailureError
+            record = SealedRecord.from_bytes(stored.sealed_pan)
+            key = await self._service_keys.named(record.key_name)
+            if key is None:
+                # Re-encryption may have moved the record since it was read, and its old key be gone: read it again.
+                continue
+            pan_part = self._open_pan(stored.token, record, key)
+            sad_part, sad_status = await self._open_sad(request, stored, now)
+            return _Opened(stored, pan_part, key.name, sad_part, sad_status)
+        raise RecordIntegrityFailureError
 
-    async def _open_pan(self, stored: StoredToken) -> tuple[PANPart, str]:
-        if stored.sealed_pan is None:
-            raise RecordIntegrityFailureError
-        record = SealedRecord.from_bytes(stored.sealed_pan)
-        key = await self._service_keys.named(record.key_name)
-        if key is None:
-            raise RecordIntegrityFailureError
-        token = stored.token
+    def _open_pan(self, token: Token, record: SealedRecord, key: NamedKey) -> PANPart:
         plaintext = open_record(
             record, key, token.binding(Purpose.PAN, self._environment, token.expires_at)
         )
-        return _decoded(decode_pan_part, plaintext), record.key_name
+        return _decoded(decode_pan_part, plaintext)
 
     async def _open_sad(
         self, request: ReleaseRequest, stored: StoredToken, now: datetime

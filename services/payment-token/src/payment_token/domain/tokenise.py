@@ -41,7 +41,7 @@ from payment_token.domain.ports import (
     Clock,
     DeviceDirectory,
     InactiveKeyError,
-    ServiceKeys,
+    RotatingKeys,
     TokenStore,
     VersionedKeys,
 )
@@ -98,9 +98,9 @@ class Tokenise:
         store: TokenStore,
         directory: DeviceDirectory,
         decrypt_payload: DecryptPayload,
-        service_keys: ServiceKeys,
+        service_keys: RotatingKeys,
         epoch_keys: VersionedKeys,
-        index_keys: VersionedKeys,
+        index_keys: RotatingKeys,
         random: Random,
     ) -> None:
         self._rules = rules
@@ -129,6 +129,7 @@ class Tokenise:
                 claim = await self._store.create(new)
             except InactiveKeyError:
                 self._service_keys.forget_active()
+                self._index_keys.forget_active()
                 continue
             if claim is not None:
                 return await self._replay(request, claim)

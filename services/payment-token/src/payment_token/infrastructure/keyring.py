@@ -47,7 +47,7 @@ class _Active:
 
 
 class Keyring:
-    """Meets the port ServiceKeys; for one event loop. ``refresh`` is called about every second."""
+    """Meets the port RotatingKeys; for one event loop. ``refresh`` is called about every second."""
 
     def __init__(
         self,
@@ -72,8 +72,12 @@ class Keyring:
 
     async def active(self) -> NamedKey:
         version = await self.active_version()
-        if self._purpose.closes and self._standing(version) is Standing.CLOSED:
-            raise EncryptionKeyOverdueError
+        if self._is_closed(version):
+            # It may have been rotated a moment ago.
+            self.forget_active()
+            version = await self.active_version()
+            if self._is_closed(version):
+                raise EncryptionKeyOverdueError
         return await self._clear(version)
 
     async def active_version(self) -> KeyVersion:
@@ -182,8 +186,9 @@ class Keyring:
         while self._ended and now >= self._ended[0][1] + _WIPE_DELAY_SECONDS:
             self._ended.popleft()[0].key.wipe()
 
-    def _standing(self, version: KeyVersion) -> Standing:
-        return self._cryptoperiod.standing(_activated_at(version), self._clock.now())
+    def _is_closed(self, version: KeyVersion) -> bool:
+        standing = self._cryptoperiod.standing(_activated_at(version), self._clock.now())
+        return self._purpose.closes and standing is Standing.CLOSED
 
     def _warn(self) -> None:
         if self._active is None:

@@ -1,6 +1,7 @@
 """Files that hold secrets: readable by their owner alone from the moment that they exist, and never half-written."""
 
 import os
+import stat
 from pathlib import Path
 
 
@@ -19,3 +20,8 @@ def write_private_file(path: Path, text: str, *, replace: bool = False) -> None:
             path.hardlink_to(temporary)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether its group or everybody may do anything with it. Raises OSError."""
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))

@@ -1,4 +1,4 @@
-"""The short-lived keys above SAD: one an hour, in memory and in a table that no backup ever sees.
+"""The short-lived keys above SAD: one an epoch, in memory and in a table that no backup ever sees.
 
 An epoch key dies at the end of its epoch plus the longest life of SAD, in the table and here, and with it every copy
 of the SAD that it protected, backups included. A crash of the database empties the table (it is UNLOGGED); whichever
@@ -26,7 +26,6 @@ from payment_token.infrastructure.database.epoch_keys import (
 logger = logging.getLogger(__name__)
 
 PURPOSE = "sad-epoch"
-EPOCH = timedelta(hours=1)
 REFRESH_SECONDS = 1.0
 
 # After a crash of the database other processes write their keys back within one refresh; wait for two.
@@ -54,7 +53,7 @@ class SADEpochKeyring:
         kek_uri: Callable[[], Awaitable[str]],
         environment: str,
         sad_ttl: timedelta,
-        epoch: timedelta = EPOCH,
+        epoch: timedelta,
     ) -> None:
         """``kek_uri`` gives the KEK for new epoch keys: that of the active service key, so that it rotates with it."""
         self._keys = keys

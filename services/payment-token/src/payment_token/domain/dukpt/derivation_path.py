@@ -25,7 +25,10 @@ class DerivationPath:
         self._keys: list[SecretKey] = []
 
     def transaction_key(self, ksn: KSN) -> SecretKey:
-        """The same key as a walk from the initial key gives. The KSN must be of this initial key."""
+        """The same key as a walk from the initial key gives. The KSN must be of this initial key.
+
+        It is the caller's own: what is kept here is wiped as soon as it leads nowhere.
+        """
         if ksn.scheme is not self._scheme:
             raise ValueError("the KSN is of another scheme")
         counter = ksn.counter
@@ -40,7 +43,7 @@ class DerivationPath:
             key = self._next_key(key, ksn, reached)
             self._reached.append(reached)
             self._keys.append(key)
-        return key
+        return SecretKey(key.reveal())
 
     def wipe(self) -> None:
         """Overwrites its keys; it gives none afterwards."""
@@ -55,7 +58,7 @@ class DerivationPath:
             if counter & ~(lowest - 1) == reached:
                 return
             self._reached.pop()
-            self._keys.pop()
+            self._keys.pop().wipe()
 
     def _next_key(self, key: SecretKey, ksn: KSN, reached: int) -> SecretKey:
         if self._scheme is Scheme.DUKPT_AES:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from payment_token.domain.key_life.history import KeyHistory
-from payment_token.domain.key_life.key_event import KeyEventKind
+from payment_token.domain.key_life.key_event import KeyEventKind, SignedStatement
 from payment_token.domain.key_life.ports import EpochKeysOfKEK, KeyVersions
 from payment_token.domain.key_life.retire_key import find_version
 from payment_token.domain.key_life.version import KeyLifeError, KeyPurpose, KeyState, KeyVersion
@@ -22,7 +22,7 @@ class Destruction:
     """``due_at`` is when the custodian will have destroyed the KEK; ``None``: it has. ``statement`` is the proof."""
 
     due_at: datetime | None
-    statement: str
+    statement: SignedStatement
 
 
 class DestroyKey:
@@ -46,9 +46,9 @@ class DestroyKey:
         version = await find_version(self._versions, purpose, name)
         # 1.
         if version.state is KeyState.DESTROYED:
-            raise KeyLifeError(f"{name} was destroyed before")
+            raise KeyLifeError(f"the version {name} was destroyed before")
         if version.state is not KeyState.DESTROYING:
-            raise KeyLifeError(f"{name} is {version.state}: retire it first")
+            raise KeyLifeError(f"the version {name} is {version.state}: retire it first")
         if version.wrapped_key is None:
             return await self._finish(version)
         rows = await self._versions.rows_under(version)
@@ -66,7 +66,7 @@ class DestroyKey:
             details["kek_kept_for"] = kept
         statement = await self._history.statement(kind, version, **details)
         await self._versions.begin_destruction(version, due_at, statement)
-        return Destruction(due_at, statement.statement)
+        return Destruction(due_at, statement)
 
     async def _finish(self, version: KeyVersion) -> Destruction:
         due_at = await self._keks.destruction_due(version.kek_uri)
@@ -79,7 +79,7 @@ class DestroyKey:
             KeyEventKind.DESTROYED, version, rows=0, kek=version.kek_uri
         )
         await self._versions.finish_destruction(version, statement)
-        return Destruction(None, statement.statement)
+        return Destruction(None, statement)
 
     async def _move_sharers(self, version: KeyVersion) -> str | None:
         """Returns the name of the active service key when that one needs the KEK, which then has to stay."""

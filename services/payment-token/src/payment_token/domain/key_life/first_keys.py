@@ -3,11 +3,11 @@
 from payment_token.domain.key_life.key_event import (
     KeyEvent,
     KeyEventKind,
-    public_key_of,
     sign,
 )
+from payment_token.domain.key_life.new_version import new_version
 from payment_token.domain.key_life.ports import KeyVersions
-from payment_token.domain.key_life.version import KeyPurpose, KeyState, KeyVersion, key_context
+from payment_token.domain.key_life.version import KeyPurpose, KeyState
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import Clock, KeyEncrypter
 
@@ -32,21 +32,16 @@ class FirstKeys:
                 await self._make(purpose, version, kek_uri)
 
     async def _make(self, purpose: KeyPurpose, version: str, kek_uri: str) -> None:
-        context = key_context(purpose, version, self._environment)
-        clear, wrapped = await self._encrypter.generate_key(kek_uri, context)
-        now, named = self._clock.now(), NamedKey(version, clear)
-        signs = purpose is KeyPurpose.AUDIT_SIGNING
-        made = KeyVersion(
-            purpose=purpose,
-            version=version,
-            state=KeyState.ACTIVE,
+        now = self._clock.now()
+        made, clear = await new_version(
+            self._encrypter,
+            purpose,
+            version,
             kek_uri=kek_uri,
-            wrapped_key=wrapped,
             environment=self._environment,
-            activated_at=now,
-            public_key=public_key_of(named) if signs else None,
+            active_since=now,
         )
-        signing_key = named if signs else await self._signing_key()
+        signing_key = clear if purpose is KeyPurpose.AUDIT_SIGNING else await self._signing_key()
         statements = [
             sign(
                 KeyEvent(kind, purpose, version, now, self._environment, {"kek": kek_uri}),

@@ -64,11 +64,12 @@ def sign(event: KeyEvent, key: NamedKey) -> SignedStatement:
 
 
 def verifies(signed: SignedStatement, public_key: bytes) -> bool:
+    """``False`` as well for what is no signature or no public key: both stand where somebody may have changed them."""
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(
             signed.signature, _LABEL + signed.statement.encode()
         )
-    except InvalidSignature:
+    except (InvalidSignature, ValueError):
         return False
     return True
 

@@ -40,7 +40,7 @@ class KeyVersions(Protocol):
         ...
 
     async def retire(self, version: KeyVersion, statement: SignedStatement) -> None:
-        """From decrypt-only to destroying. Counts under the lock that every writer shares.
+        """From decrypt-only or pending to destroying. Counts under the lock that every writer shares.
 
         Raises KeyLifeError while rows remain, and says how many.
         """

@@ -5,14 +5,25 @@ is sealed anew under a new DEK. It may be stopped and started at any moment, and
 itself which version it is under.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from payment_token.domain.errors import RecordIntegrityFailureError
-from payment_token.domain.key_life.ports import RecordPlace, SealedPAN, SealedRecords
+from payment_token.domain.key_life.history import KeyHistory
+from payment_token.domain.key_life.key_event import KeyEventKind
+from payment_token.domain.key_life.ports import (
+    Batch,
+    KeyVersions,
+    RecordPlace,
+    SealedPAN,
+    SealedRecords,
+)
+from payment_token.domain.key_life.retire_key import find_version
+from payment_token.domain.key_life.version import KeyPurpose
 from payment_token.domain.keys import NamedKey
-from payment_token.domain.ports import InactiveKeyError, ServiceKeys
+from payment_token.domain.ports import InactiveKeyError, RotatingKeys
 from payment_token.domain.sealing import (
     Binding,
     Purpose,
@@ -23,13 +34,26 @@ from payment_token.domain.sealing import (
     seal,
 )
 
+_PAUSE_SECONDS = 0.1
+_MOST_IDLE_PASSES = 50
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Of one batch. ``damaged`` records did not open; they stay as they are."""
+    """``changed`` so far. ``damaged`` records of this pass did not open; they stay as they are."""
 
     changed: int
     damaged: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reencrypted:
+    """``remaining`` records are not under ``version``: they are damaged, or came while it was rotated."""
+
+    version: str
+    changed: int
+    damaged: int
+    remaining: int
 
 
 class ReencryptRecords:
@@ -37,12 +61,16 @@ class ReencryptRecords:
         self,
         *,
         records: SealedRecords,
-        service_keys: ServiceKeys,
+        service_keys: RotatingKeys,
+        versions: KeyVersions,
+        history: KeyHistory,
         random: Random,
         environment: str,
     ) -> None:
         self._records = records
         self._service_keys = service_keys
+        self._versions = versions
+        self._history = history
         self._random = random
         self._environment = environment
 
@@ -50,16 +78,36 @@ class ReencryptRecords:
         return await self._records.count_not_under((await self._service_keys.active()).name)
 
     async def run(self, *, payload: bool, batch_size: int) -> AsyncIterator[Progress]:
-        """Passes over all records until a pass changes none."""
-        while True:
-            changed = 0
-            async for progress in self._one_pass(payload=payload, batch_size=batch_size):
-                changed += progress.changed
-                yield progress
-            if changed == 0:
+        """Passes over all records until none is left but damaged ones; yields after every batch."""
+        total = idle_passes = 0
+        while idle_passes < _MOST_IDLE_PASSES:
+            before, damaged = total, 0
+            async for batch in self._one_pass(payload=payload, batch_size=batch_size):
+                total += batch.changed
+                damaged += batch.damaged
+                yield Progress(total, damaged)
+            if await self.remaining() <= damaged:
                 return
+            # Somebody else is at work on the rest.
+            idle_passes = idle_passes + 1 if total == before else 0
+            await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _one_pass(self, *, payload: bool, batch_size: int) -> AsyncIterator[Progress]:
+    async def finish(self, progress: Progress, *, payload: bool) -> Reencrypted:
+        """Counts what is left, and leaves a signed statement."""
+        name = (await self._service_keys.active()).name
+        version = await find_version(self._versions, KeyPurpose.SERVICE, name)
+        remaining = await self._records.count_not_under(name)
+        statement = await self._history.statement(
+            KeyEventKind.REENCRYPTED,
+            version,
+            rows=progress.changed,
+            remaining=remaining,
+            what="payload" if payload else "data keys",
+        )
+        await self._versions.record(statement)
+        return Reencrypted(name, progress.changed, progress.damaged, remaining)
+
+    async def _one_pass(self, *, payload: bool, batch_size: int) -> AsyncIterator[Batch]:
         after: RecordPlace | None = None
         while True:
             target = await self._service_keys.active()
@@ -74,7 +122,7 @@ class ReencryptRecords:
             if batch.last is None:
                 return
             after = batch.last
-            yield Progress(batch.changed, batch.damaged)
+            yield batch
 
     def _changed(
         self,

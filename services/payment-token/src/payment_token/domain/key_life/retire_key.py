@@ -1,4 +1,4 @@
-"""Retire: nothing is under a version any more, so nobody may use it any more."""
+"""Retire: nothing is under a version (any more), so nobody may use it (any more)."""
 
 from payment_token.domain.key_life.history import KeyHistory
 from payment_token.domain.key_life.key_event import KeyEventKind
@@ -12,12 +12,17 @@ class RetireKey:
         self._history = history
 
     async def __call__(self, purpose: KeyPurpose, name: str) -> KeyVersion:
-        """Raises KeyLifeError for the active version, and while records remain under it; says how many."""
+        """Raises KeyLifeError for the active version, and while records remain under it; says how many.
+
+        A pending version may be retired too, when its KEK turns out to be of no use: the next rotation makes another.
+        """
         version = await find_version(self._versions, purpose, name)
-        if version.state in (KeyState.PENDING, KeyState.ACTIVE):
-            raise KeyLifeError(f"{name} is {version.state}: rotate first, then re-encrypt")
-        if version.state is not KeyState.DECRYPT_ONLY:
-            raise KeyLifeError(f"{name} was retired before")
+        if version.state is KeyState.ACTIVE:
+            raise KeyLifeError(
+                f"the version {name} is {version.state}: rotate first, then re-encrypt"
+            )
+        if version.state not in (KeyState.PENDING, KeyState.DECRYPT_ONLY):
+            raise KeyLifeError(f"the version {name} was retired before")
         statement = await self._history.statement(KeyEventKind.RETIRED, version, rows=0)
         await self._versions.retire(version, statement)
         return version

@@ -11,20 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payment_token.domain.key_life.history import KeyHistory
-from payment_token.domain.key_life.key_event import KeyEventKind, public_key_of
+from payment_token.domain.key_life.key_event import KeyEventKind
+from payment_token.domain.key_life.new_version import new_version
 from payment_token.domain.key_life.ports import KeyVersions
 from payment_token.domain.key_life.version import (
     KeyLifeError,
     KeyPurpose,
     KeyState,
     KeyVersion,
-    key_context,
     next_version,
 )
-from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import KEKs, KeyEncrypter
+from payment_token.domain.self_test import SelfTestResult
+from payment_token.domain.self_test.custodians import prove_kek
 
 PATIENCE_SECONDS = 60.0
+SHORTEST_WAITING_DAYS = 7  # of AWS KMS; other custodians destroy at once
 _POLL_SECONDS = 0.2
 
 
@@ -54,11 +56,10 @@ class RotateKey:
         self,
         purpose: KeyPurpose,
         *,
-        like_kek_uri: str,
         kek_uri: str | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> Rotated:
-        """``kek_uri`` names the KEK of the new version; without it one is made where ``like_kek_uri`` lives.
+        """``kek_uri`` names the KEK of the new version; without it one is made where the KEK of the active version lives.
 
         Raises KeyLifeError when a running process does not learn the version in time. It stays pending then, and the
         next attempt goes on from there.
@@ -70,7 +71,12 @@ class RotateKey:
         # 1.
         new = next((version for version in known if version.state is KeyState.PENDING), None)
         if new is None:
-            new = await self._make(purpose, known, like_kek_uri, kek_uri)
+            new = await self._make(purpose, known, old.kek_uri, kek_uri)
+        elif kek_uri not in (None, new.kek_uri):
+            raise KeyLifeError(
+                f"the version {new.version} is pending already, under {new.kek_uri}:"
+                " rotate without naming a KEK, or retire it first"
+            )
         # 2.
         await self._wait_for_holders(new, patience_seconds)
         # 3.
@@ -88,25 +94,36 @@ class RotateKey:
         kek_uri: str | None,
     ) -> KeyVersion:
         name = next_version([version.version for version in known])
-        if kek_uri is None:
-            # The random end keeps apart what an attempt left behind that died before it stored its version.
-            kek_name = f"payment-token-{self._environment}-{purpose}-{name}-{secrets.token_hex(3)}"
-            kek_uri = await self._keks.make_kek(like_kek_uri, kek_name)
-        elif any(version.kek_uri == kek_uri for version in known):
+        if any(version.kek_uri == kek_uri for version in known):
             raise KeyLifeError("each version has a KEK of its own, and another one has this KEK")
-        clear, wrapped = await self._encrypter.generate_key(
-            kek_uri, key_context(purpose, name, self._environment)
+        made = kek_uri is None
+        if kek_uri is None:
+            kek_uri = await self._make_kek(purpose, name, like_kek_uri)
+        await self._check(kek_uri)
+        try:
+            return await self._add(purpose, name, kek_uri)
+        except KeyLifeError:
+            # Another rotation was quicker. The KEK that nothing is under must not stay behind.
+            if made:
+                await self._keks.destroy_kek(kek_uri, SHORTEST_WAITING_DAYS)
+            raise
+
+    async def _check(self, kek_uri: str) -> None:
+        # Before anything depends on it. That a custodian is away, or refuses, shows in the next step.
+        result = await prove_kek(self._encrypter, kek_uri, self._environment)
+        if isinstance(result, SelfTestResult) and not result.passed:
+            raise KeyLifeError(f"the {result.name} {result.detail}: nothing was rotated")
+
+    async def _make_kek(self, purpose: KeyPurpose, name: str, like_uri: str) -> str:
+        # The random end keeps apart what an attempt left behind that died before it stored its version.
+        kek_name = f"payment-token-{self._environment}-{purpose}-{name}-{secrets.token_hex(3)}"
+        return await self._keks.make_kek(like_uri, kek_name)
+
+    async def _add(self, purpose: KeyPurpose, name: str, kek_uri: str) -> KeyVersion:
+        new, clear = await new_version(
+            self._encrypter, purpose, name, kek_uri=kek_uri, environment=self._environment
         )
-        signs = purpose is KeyPurpose.AUDIT_SIGNING
-        new = KeyVersion(
-            purpose=purpose,
-            version=name,
-            state=KeyState.PENDING,
-            kek_uri=kek_uri,
-            wrapped_key=wrapped,
-            environment=self._environment,
-            public_key=public_key_of(NamedKey(name, clear)) if signs else None,
-        )
+        clear.key.wipe()
         await self._versions.add(
             new, await self._history.statement(KeyEventKind.CREATED, new, kek=kek_uri)
         )
@@ -117,7 +134,7 @@ class RotateKey:
         while missing := await self._versions.holders_without(new):
             if asyncio.get_running_loop().time() >= deadline:
                 raise KeyLifeError(
-                    f"{new.version} stays pending: {', '.join(missing)} cannot use it yet."
+                    f"the version {new.version} stays pending: {', '.join(missing)} cannot use it yet."
                     " See the log there (is the process allowed to use the KEK?), then rotate again"
                 )
             await asyncio.sleep(_POLL_SECONDS)

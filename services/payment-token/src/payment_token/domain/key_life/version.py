@@ -30,7 +30,8 @@ class KeyState(StrEnum):
         return self in (KeyState.PENDING, KeyState.ACTIVE, KeyState.DECRYPT_ONLY)
 
 
-VERSION_NAME = re.compile(r"[A-Za-z0-9._-]{1,32}")
+NAME_LENGTH = 32
+VERSION_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{NAME_LENGTH}}}")
 
 
 class KeyLifeError(Exception):
@@ -72,8 +73,15 @@ def next_version(known: Iterable[str]) -> str:
     names = list(known)
     last = names[-1]
     stem = last.rstrip("0123456789")
-    number = int(last[len(stem) :] or "1") if stem != last else 1
+    number = int(last[len(stem) :] or "1")
     stem = stem if stem != last else f"{last}-"
-    while f"{stem}{number}" in names or number == 1:
+    following = last
+    while following in names:
         number += 1
-    return f"{stem}{number}"
+        following = _counted(stem, number)
+    return following
+
+
+def _counted(stem: str, number: int) -> str:
+    digits = str(number)[-NAME_LENGTH:]
+    return stem[: NAME_LENGTH - len(digits)] + digits

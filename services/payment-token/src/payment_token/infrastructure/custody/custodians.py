@@ -13,6 +13,7 @@ from payment_token.domain.device_profile import Encryption
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey
 from payment_token.domain.errors import KeyCustodianRefusedError
+from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes, SensitiveText
 from payment_token.infrastructure.custody.aws import AWSService
 from payment_token.infrastructure.custody.aws_kms import AWSKMS
@@ -21,6 +22,7 @@ from payment_token.infrastructure.custody.payment_cryptography import AWSPayment
 from payment_token.infrastructure.custody.pkcs11_session import PKCS11Session
 from payment_token.infrastructure.custody.pkcs11_token import PKCS11Token
 from payment_token.infrastructure.custody.pkcs11_uri import PKCS11URI
+from payment_token.infrastructure.custody.self_tested import self_tested
 from payment_token.settings import ConfigurationError, Settings
 
 KeyCustodian = AWSKMS | PKCS11Token | LocalKeystore
@@ -28,9 +30,14 @@ KeyCustodian = AWSKMS | PKCS11Token | LocalKeystore
 
 
 class Custodians:
-    """Meets the ports InitialKeys, RemoteDecryptor, KeyEncrypter and KEKs. For one event loop."""
+    """Meets the ports InitialKeys, RemoteDecryptor, KeyEncrypter and KEKs. For one event loop.
 
-    def __init__(self, settings: Settings) -> None:
+    Whoever builds one has asked the self-tests, unless ``cryptography`` says that somebody did. Every method that
+    needs a key raises SelfTestFailedError once one has failed.
+    """
+
+    def __init__(self, settings: Settings, cryptography: CryptographyState | None = None) -> None:
+        self.cryptography = cryptography or self_tested()
         self._settings = settings
         self._aws_services: list[AWSService] = []
         self._tokens: dict[str, tuple[PKCS11Session, PKCS11Token]] = {}
@@ -51,10 +58,12 @@ class Custodians:
     async def decrypt(
         self, bdk: BaseDerivationKey, ksn: KSN, encryption: Encryption, ciphertext: bytes
     ) -> SensitiveBytes:
+        self.cryptography.check()
         return await self._payment_cryptography.decrypt(bdk, ksn, encryption, ciphertext)
 
     async def check_value(self, bdk: BaseDerivationKey) -> str:
         """The check value of a BDK, from its custodian: proof that the key is there and usable."""
+        self.cryptography.check()
         if custodian_of(bdk.key_uri) is Custodian.AWS_PAYMENT_CRYPTOGRAPHY:
             return await self._payment_cryptography.check_value(bdk)
         return await self._holder(bdk.key_uri).check_value(bdk)
@@ -91,6 +100,7 @@ class Custodians:
     @cached_property
     def local_keystore(self) -> LocalKeystore:
         """Raises ConfigurationError in production, and where none is configured."""
+        self.cryptography.check()
         settings = self._settings
         file, key_file = settings.local_keystore_file, settings.local_keystore_key_file
         passphrase = settings.local_keystore_passphrase
@@ -103,6 +113,7 @@ class Custodians:
         return LocalKeystore(file, key_file, settings.environment)
 
     def _holder(self, key_uri: str) -> KeyCustodian:
+        self.cryptography.check()
         fault = None
         try:
             return self._opened(key_uri)

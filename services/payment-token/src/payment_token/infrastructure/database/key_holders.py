@@ -3,7 +3,8 @@
 import os
 import socket
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.pool import Pool
@@ -19,11 +20,21 @@ VALUES (%(process_id)s, %(description)s, %(held)s, clock_timestamp() + make_inte
    SET held = excluded.held, lease_until = excluded.lease_until
 """
 
+_RUNNING = "SELECT description, held FROM key_holders WHERE lease_until > clock_timestamp() ORDER BY description"
+
 _END = "DELETE FROM key_holders WHERE process_id = %s OR lease_until < clock_timestamp() - interval '1 day'"
 
 
+@dataclass(frozen=True, slots=True)
+class KeyHolder:
+    """A running process and the keys that it can use, as ``purpose:version``."""
+
+    description: str
+    held: frozenset[str]
+
+
 class PostgresKeyHolders:
-    """The lease of this process."""
+    """The lease of this process, and the leases of all."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -40,6 +51,11 @@ class PostgresKeyHolders:
         }
         async with connection_of(self._pool) as connection:
             await connection.execute(_RENEW, row)
+
+    async def running(self) -> Sequence[KeyHolder]:
+        async with connection_of(self._pool) as connection:
+            cursor = await connection.execute(_RUNNING)
+            return [KeyHolder(name, frozenset(held)) for name, held in await cursor.fetchall()]
 
     async def end(self) -> None:
         async with connection_of(self._pool) as connection:

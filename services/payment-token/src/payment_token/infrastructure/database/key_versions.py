@@ -68,7 +68,7 @@ LET_IT_TAKE_ITS_TIME: LiteralString = "SET LOCAL statement_timeout = '15min'"
 
 _RETIRE = """
 UPDATE encryption_keys SET state = 'destroying', retired_at = clock_timestamp()
- WHERE purpose = %s AND version = %s AND state = 'decrypt-only'
+ WHERE purpose = %s AND version = %s AND state IN ('pending', 'decrypt-only')
 """
 
 _SHARERS = """
@@ -137,7 +137,7 @@ class PostgresKeyVersions:
         ) as connection:
             await connection.execute(_DEMOTE, (version.purpose,))
             cursor = await connection.execute(_PROMOTE, (version.purpose, version.version))
-            _check_one(cursor.rowcount, f"{version.version} is not pending any more")
+            _check_one(cursor.rowcount, f"the version {version.version} is not pending any more")
             await _record(connection, statement)
 
     async def rows_under(self, version: KeyVersion) -> int:
@@ -150,7 +150,7 @@ class PostgresKeyVersions:
             if rows:
                 raise KeyLifeError(_rows_remain(version, rows))
             cursor = await connection.execute(_RETIRE, (version.purpose, version.version))
-            _check_one(cursor.rowcount, f"{version.version} is not decrypt-only any more")
+            _check_one(cursor.rowcount, f"{version.version} was changed meanwhile")
             await _record(connection, statement)
 
     async def sharers_of_kek(self, version: KeyVersion) -> Sequence[KeyVersion]:
@@ -172,9 +172,7 @@ class PostgresKeyVersions:
         )
         async with connection_of(self._pool) as connection:
             cursor = await connection.execute(_MOVE, row)
-            _check_one(
-                cursor.rowcount, f"{version.purpose} {version.version} was changed meanwhile"
-            )
+            _check_one(cursor.rowcount, f"the version {version.version} was changed meanwhile")
             await _record(connection, statement)
 
     async def begin_destruction(
@@ -214,7 +212,7 @@ class PostgresKeyVersions:
         self, purpose: KeyPurpose, version: str
     ) -> AsyncIterator[AsyncConnection]:
         """A transaction that no writer under the version overlaps: each has committed before, or will see the change."""
-        async with connection_of(self._pool) as connection:
+        async with connection_of(self._pool) as connection, connection.transaction():
             for _ in range(_LOCK_ATTEMPTS):
                 if await _locked(connection, purpose, version):
                     yield connection
@@ -225,7 +223,8 @@ class PostgresKeyVersions:
 
 async def _locked(connection: AsyncConnection, purpose: KeyPurpose, version: str) -> bool:
     # While it waits, new writers under the version wait behind it. So it waits for half a second at a time, and a
-    # writer that is stuck holds up nobody else for long; the database ends it after ten.
+    # writer that is stuck holds up nobody else for long; the database ends it after ten. The savepoint must be within
+    # a transaction that is open already: a block on its own would end with the lock.
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL lock_timeout = '500ms'")

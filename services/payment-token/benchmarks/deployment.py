@@ -1,0 +1,75 @@
+"""A deployment that a benchmark has to itself: its own embedded PostgreSQL, keys, certificates, and ``serve`` process."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PAYMENT_TOKEN = (sys.executable, "-m", "payment_token")
+_FREE_PORTS = {
+    "PUBLIC_ADDRESS": "127.0.0.1:0",
+    "INTERNAL_ADDRESS": "127.0.0.1:0",
+    "METRICS_ADDRESS": "127.0.0.1:0",
+}
+
+
+def make_deployment(folder: Path) -> Path:
+    """Returns the path of its ``.env``."""
+    subprocess.run(
+        [*PAYMENT_TOKEN, "dev", "init", "--dir", folder], check=True, capture_output=True
+    )
+    return folder / ".env"
+
+
+def run(env_file: Path, *arguments: str) -> str:
+    """Runs a command of the deployment to its end and returns what it printed."""
+    return subprocess.run(
+        [*PAYMENT_TOKEN, *arguments, "--env-file", env_file],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ).stdout
+
+
+@contextlib.contextmanager
+def serving(env_file: Path) -> Iterator[dict[str, str]]:
+    """``serve`` in a process of its own; gives the URL of each listener."""
+    process = subprocess.Popen(
+        [*PAYMENT_TOKEN, "serve", "--env-file", env_file],
+        env={**os.environ, **_FREE_PORTS},
+        stdout=subprocess.DEVNULL,
+        stderr=(log := (env_file.parent / "serve.log").open("w+")),
+    )
+    try:
+        yield _urls(process, Path(log.name))
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        log.close()
+
+
+def _urls(process: subprocess.Popen[bytes], log: Path) -> dict[str, str]:
+    while process.poll() is None:
+        found = {
+            entry["listener"]: entry["url"]
+            for entry in map(_entry, log.read_text().splitlines())
+            if entry.get("message") == "listening"
+        }
+        if "metrics" in found:
+            return found
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=0.1)
+    raise SystemExit("the service did not start: " + log.read_text())
+
+
+def _entry(line: str) -> dict[str, Any]:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
