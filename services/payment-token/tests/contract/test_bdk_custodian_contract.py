@@ -42,6 +42,7 @@ from payment_token.domain.dukpt import KSN, initial_key
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.errors import DecryptionFailedError, KeyCustodianRefusedError
 from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.sensitive import SecretKey
 from payment_token.domain.settled_payload import DUKPTPayload
 from payment_token.settings import ConfigurationError
@@ -230,7 +231,11 @@ def profile_of(encryption: device_profile.Encryption) -> DeviceProfile:
 
 
 def decrypt_payload(held: HeldKeys) -> DecryptPayload:
-    return DecryptPayload(DeviceKeys(held.custodians, lambda: 0.0, lambda: 0.5), held.custodians)
+    return DecryptPayload(
+        DeviceKeys(held.custodians, lambda: 0.0, lambda: 0.5),
+        held.custodians,
+        CryptographyState(lambda _: None),
+    )
 
 
 @pytest.mark.parametrize("vector", CARD_DATA, ids=lambda vector: vector["id"])
