@@ -10,7 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,11 +24,13 @@ from payment_token.domain.errors import (
     PaymentTokenError,
 )
 from payment_token.domain.sensitive import SensitiveText
+from payment_token.infrastructure.custody.dedicated_thread import DedicatedThread
 from payment_token.infrastructure.custody.patience import Patience
 
 logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 2.5
+CLOSE_SECONDS = 2.0
 MOST_WAITING = 1000
 
 _LIBRARY = threading.Lock()
@@ -77,7 +79,7 @@ class PKCS11Session:
         self._module = module
         self._token = token
         self._pin = pin
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"pkcs11-{token}")
+        self._thread = DedicatedThread(f"pkcs11-{token}")
         self._session: Session | None = None
         self._patience = Patience()
         self._waiting = 0
@@ -97,8 +99,8 @@ class PKCS11Session:
             self._waiting += 1
             try:
                 async with asyncio.timeout(DEADLINE_SECONDS):
-                    return await asyncio.get_running_loop().run_in_executor(
-                        self._thread, self._run_now, work
+                    return await asyncio.wrap_future(
+                        self._thread.submit(partial(self._run_now, work))
                     )
             except TimeoutError:
                 logger.warning("no answer in time", extra={"token": self._token})
@@ -107,11 +109,11 @@ class PKCS11Session:
             raise KeyCustodianUnavailableError
 
     def close(self) -> None:
-        """Again is fine."""
+        """Again is fine. A token that hangs is left hanging: the process must end in time."""
         if not self._closed:
             self._closed = True
             self._thread.submit(self._close_now)
-            self._thread.shutdown(wait=True)
+            self._thread.end(CLOSE_SECONDS)
 
     def _run_now(self, work: Callable[[Session], Result]) -> Result:
         fault: PaymentTokenError
