@@ -198,6 +198,21 @@ def test_a_wrong_command_says_what_to_do(
     assert "Traceback" not in refused.stderr
 
 
+def test_a_kek_is_made_and_a_rotation_goes_under_it(serving: Deployment) -> None:
+    made = serving.run_here("keys", "make-kek", "local:kek-of-2027").stdout
+    assert "Made local:kek-of-2027" in made
+    again = serving.run_here("keys", "make-kek", "local:kek-of-2027", check=False)
+    assert "already" in again.stderr
+    by_itself = serving.run_here(
+        "keys", "make-kek", "arn:aws:kms:eu-west-1:111122223333:key/k", check=False
+    )
+    assert "make a symmetric key with its own tools" in by_itself.stderr
+
+    said = serving.run_here("keys", "rotate", "--kek", "local:kek-of-2027").stdout
+
+    assert "under local:kek-of-2027" in said
+
+
 def test_payload_needs_something_under_an_older_version(serving: Deployment) -> None:
     """Else an operator would believe that a compromised key protects nothing any more."""
     serving.run_here("keys", "reencrypt")

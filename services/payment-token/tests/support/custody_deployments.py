@@ -120,7 +120,7 @@ def pkcs11_deployment(folder: Path, token: Token) -> Iterator[CustodyDeployment]
     kek = token.uri("kek")
     environment = {**token.environment, "SERVICE_KMS_KEY_ID": kek}
     with _empty(folder, Custodian.PKCS11, **environment) as made:
-        made.deployment.with_custodians(lambda custodians: custodians.make_kek(kek, "kek"))
+        made.deployment.run_here("keys", "make-kek", kek)
         for algorithm in made.secrets:
             made.import_components(algorithm, token.uri(f"fleet-{algorithm}"))
         yield made

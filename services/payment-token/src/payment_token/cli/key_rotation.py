@@ -6,13 +6,22 @@ from base64 import b64encode
 import typer
 
 from payment_token.bootstrap import KeyLife
-from payment_token.cli.deployment import load_settings, with_key_life
+from payment_token.cli.deployment import load_settings, with_custody, with_key_life
 from payment_token.cli.terminal import console
-from payment_token.domain.custody import CAPABILITIES, check_kek, custodian_of
+from payment_token.domain.custody import (
+    CAPABILITIES,
+    LOCAL_SCHEME,
+    Custodian,
+    check_kek,
+    custodian_of,
+)
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.destroy_key import Destruction
 from payment_token.domain.key_life.rotate_key import Rotated
 from payment_token.domain.key_life.version import KeyPurpose, KeyState
+from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.custody.pkcs11_uri import PKCS11URI
+from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError, Settings
 
 PurposeOption = typer.Option(KeyPurpose.SERVICE, "--purpose")
@@ -55,6 +64,23 @@ def rotate(
             )
     if not rotated:
         console.print("No key is due.")
+
+
+def make_kek(
+    key: str = typer.Argument(
+        ..., metavar="URI", help="The name it is to have: pkcs11:token=…;object=…, or local:NAME."
+    ),
+) -> None:
+    """Make a KEK, for a new deployment or for `keys rotate --kek`. AWS KMS names its keys itself: make one there."""
+    settings = load_settings()
+    _check_new_kek(settings, key)
+    name = _kek_name(key)
+
+    async def run(_: Pool, custodians: Custodians) -> str:
+        return await custodians.make_kek(key, name)
+
+    made = with_custody(settings, run)
+    console.print(f"Made {made}. A new deployment names it as SERVICE_KMS_KEY_ID.")
 
 
 def retire(version: str = VersionArgument, purpose: KeyPurpose = PurposeOption) -> None:
@@ -117,6 +143,18 @@ async def _due(life: KeyLife, purposes: list[KeyPurpose]) -> list[KeyPurpose]:
         and life.keys.cryptoperiod.standing(version.activated_at, life.keys.clock.now())
         in (Standing.DUE, Standing.CLOSED)
     ]
+
+
+def _kek_name(key_uri: str) -> str:
+    """The name of a KEK within its custodian. Raises ConfigurationError for one that names its keys itself."""
+    custodian = custodian_of(key_uri)
+    if custodian is Custodian.PKCS11:
+        return PKCS11URI.parse(key_uri).label
+    if custodian is Custodian.LOCAL:
+        return key_uri.removeprefix(LOCAL_SCHEME)
+    raise ConfigurationError(
+        f"{custodian} names its keys itself: make a symmetric key with its own tools, and name it by its ARN."
+    )
 
 
 def _check_new_kek(settings: Settings, kek: str) -> None:

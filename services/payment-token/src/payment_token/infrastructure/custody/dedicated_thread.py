@@ -41,7 +41,6 @@ class DedicatedThread:
                 continue
             try:
                 future.set_result(work())
-            except (
-                BaseException
-            ) as error:  # noqa: BLE001 - it belongs to whoever waits for the future
+            # Whatever it is, it belongs to whoever waits for the future.
+            except BaseException as error:  # noqa: BLE001
                 future.set_exception(error)
