@@ -10,7 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from payment_token.domain.errors import EncryptionKeyOverdueError, RecordIntegrityFailureError
+from payment_token.domain.errors import (
+    DatabaseUnavailableError,
+    EncryptionKeyOverdueError,
+    RecordIntegrityFailureError,
+)
 from payment_token.domain.key_life.cryptoperiod import Cryptoperiod
 from payment_token.domain.key_life.first_keys import FirstKeys
 from payment_token.domain.key_life.key_event import verifies
@@ -181,7 +185,54 @@ async def test_an_epoch_key_dies_in_memory_at_its_hour(custody: Custody) -> None
     custody.clock.time = dies_at
 
     assert await epochs.named(key.name) is None
+    await epochs.remove_dead()
     assert custody.run("SELECT * FROM sad_epoch_keys") == []
+
+
+async def test_a_dead_key_is_wiped_although_the_database_is_away(
+    custody: Custody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    epochs = custody.epochs()
+    key = await epochs.active()
+
+    async def away() -> list[object]:
+        raise DatabaseUnavailableError
+
+    monkeypatch.setattr(epochs._keys, "live", away)
+    custody.clock.time += timedelta(hours=3)
+    with pytest.raises(DatabaseUnavailableError):
+        await epochs.refresh()
+
+    with pytest.raises(ValueError, match="wiped"):
+        key.key.reveal()
+
+
+async def test_a_dump_that_reads_the_table_holds_up_nobody(custody: Custody) -> None:
+    epochs = custody.epochs(sad_ttl=timedelta(seconds=10))
+    await epochs.active()
+    custody.run("UPDATE sad_epoch_keys SET dies_at = clock_timestamp(), epoch_key_id = 'dead'")
+    with psycopg.connect(custody.url) as dump:
+        dump.execute("LOCK TABLE sad_epoch_keys IN ACCESS SHARE MODE")
+        await epochs.remove_dead()
+        await custody.epochs().active()
+        assert len(custody.run("SELECT * FROM sad_epoch_keys")) == 2
+
+    await epochs.remove_dead()
+    assert custody.run("SELECT * FROM sad_epoch_keys WHERE epoch_key_id = 'dead'") == []
+
+
+async def test_a_key_that_is_asked_for_during_a_write_back_does_no_harm(custody: Custody) -> None:
+    epochs = custody.epochs()
+    key = await epochs.active()
+    custody.clock.time += timedelta(hours=1)
+    await epochs.active()
+    custody.run("TRUNCATE sad_epoch_keys")
+
+    await asyncio.gather(
+        epochs.refresh(), epochs.active(), epochs.named(key.name), epochs.refresh()
+    )
+
+    assert len(custody.run("SELECT * FROM sad_epoch_keys")) == 2
 
 
 async def test_a_table_that_a_crash_emptied_is_filled_again(custody: Custody) -> None:

@@ -176,6 +176,26 @@ async def test_a_damaged_record_is_counted_left_alone_and_keeps_its_version(
         await deployed.life.retire(KeyPurpose.SERVICE, "v1")
 
 
+async def test_a_version_whose_kek_is_lost_keeps_only_its_own_records(
+    deployed: KeyDeployment, tmp_path: Path
+) -> None:
+    await deployed.create(2)
+    await deployed.rotate()
+    await deployed.create(3)
+    (lost,) = [
+        version
+        for version in await deployed.keys.versions.all(KeyPurpose.SERVICE)
+        if version.version == "v2"
+    ]
+    await deployed.rotate()
+    await deployed.keys.custodians.destroy_kek(lost.kek_uri, 7)
+    async with key_deployment(deployed.url, tmp_path) as fresh:
+        progress = await fresh.reencrypt()
+
+    assert (progress.changed, progress.damaged) == (2, 3)
+    assert deployed.versions() == {"v2": 3, "v3": 2}
+
+
 async def test_a_run_leaves_a_signed_statement(deployed: KeyDeployment) -> None:
     await deployed.create(3)
     await deployed.rotate()

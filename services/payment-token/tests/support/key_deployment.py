@@ -40,6 +40,7 @@ class KeyDeployment:
     async def create(self, count: int = 1) -> list[TokenId]:
         """Tokens with a record under the active version, written as the service writes them."""
         made = []
+        self.keys.service.forget_active()
         for _ in range(count):
             key = await self.keys.service.active()
             new = new_token(datetime.now(UTC), service_key=key.name)

@@ -24,6 +24,12 @@ async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> Async
                 logger.warning(
                     "background work failed", extra={"work": work.__qualname__, "code": error.code}
                 )
+            # A defect of ours must not end the work for good: keys would not be buried, a lease would lapse.
+            except Exception as error:  # noqa: BLE001
+                logger.error(
+                    "background work is defective",
+                    extra={"work": work.__qualname__, "fault": type(error).__name__},
+                )
 
     task = asyncio.create_task(forever())
     try:

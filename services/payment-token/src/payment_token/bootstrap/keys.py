@@ -89,6 +89,7 @@ class Keys:
             limit=settings.device_key_cache_size,
             age_seconds=settings.device_key_cache_seconds,
         )
+        self._usable: list[str] = []
         self.kek_proofs = KEKProofs(self.custodians, self.cryptography, environment)
         self.history = KeyHistory(clock, self.rings[KeyPurpose.AUDIT_SIGNING])
 
@@ -125,7 +126,9 @@ class Keys:
             stack.push_async_callback(self.holders.end)
             for work, seconds in (
                 (self.refresh, REFRESH_SECONDS),
+                (self._renew_lease, REFRESH_SECONDS),
                 (self.epochs.refresh, REFRESH_SECONDS),
+                (self.epochs.remove_dead, REFRESH_SECONDS),
                 (self._forget_expired, FORGET_INTERVAL_SECONDS),
                 (self._prove_keks, PROVE_INTERVAL_SECONDS),
             ):
@@ -150,12 +153,16 @@ class Keys:
             logger.error("not all keys can be used", extra={"code": error.code})
 
     async def refresh(self) -> None:
-        held = [
+        self._usable = [
             f"{purpose}:{version}"
             for purpose, ring in self.rings.items()
             for version in await ring.refresh()
         ]
-        await self.holders.renew(held)
+        await self._renew_lease()
+
+    async def _renew_lease(self) -> None:
+        # By itself too: a custodian that is slow must not let the lease of a process that works lapse.
+        await self.holders.renew(self._usable)
 
     @property
     def kek_uri(self) -> str:

@@ -58,7 +58,7 @@ def reencrypt(
     )
     if done.damaged:
         console.print(
-            f"[red]{done.damaged:,} records do not open and stay as they are: record_integrity_failure.[/]"
+            f"[red]{done.damaged:,} records do not open, or the key of their version does not; they stay as they are.[/]"
         )
     if done.remaining:
         raise typer.Exit(1)

@@ -97,7 +97,7 @@ class VersionedKeys(Protocol):
 
 class RotatingKeys(VersionedKeys, Protocol):
     async def opening(self) -> Mapping[str, NamedKey]:
-        """Every version that opens records, by name. For work of seconds: ask again after that."""
+        """Every version that opens records, by name, but for those whose KEK is lost. For work of seconds."""
         ...
 
     def forget_active(self) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from payment_token.domain.errors import (
     EncryptionKeyOverdueError,
+    KeyCustodianRefusedError,
     KeyCustodianUnavailableError,
     RecordIntegrityFailureError,
 )
@@ -101,12 +102,15 @@ class Keyring:
         return None
 
     async def opening(self) -> Mapping[str, NamedKey]:
-        versions = await self._versions.all(self._purpose)
-        return {
-            version.version: await self._clear(version)
-            for version in versions
-            if version.state.opens
-        }
+        keys = {}
+        for version in await self._versions.all(self._purpose):
+            if version.state.opens:
+                try:
+                    keys[version.version] = await self._clear(version)
+                except (KeyCustodianRefusedError, RecordIntegrityFailureError):
+                    # Its KEK is lost. What is under it stays; the rest must not stay with it.
+                    continue
+        return keys
 
     def forget_active(self) -> None:
         self._active = None

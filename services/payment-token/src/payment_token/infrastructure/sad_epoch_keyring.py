@@ -1,4 +1,4 @@
-"""The short-lived keys above SAD: one an epoch, in memory and in a table that no backup ever sees.
+"""The short-lived keys above SAD: one an epoch, in memory and in an UNLOGGED table.
 
 An epoch key dies at the end of its epoch plus the longest life of SAD, in the table and here, and with it every copy
 of the SAD that it protected, backups included. A crash of the database empties the table (it is UNLOGGED); whichever
@@ -13,10 +13,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from payment_token.domain.errors import KeyCustodianRefusedError, RecordIntegrityFailureError
+from payment_token.domain.errors import (
+    DatabaseUnavailableError,
+    KeyCustodianRefusedError,
+    RecordIntegrityFailureError,
+)
 from payment_token.domain.key_life.version import key_context
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import Clock, KeyEncrypter
+from payment_token.domain.sensitive import SecretKey
 from payment_token.infrastructure.database.epoch_keys import (
     PostgresEpochKeys,
     WrappedEpochKey,
@@ -37,8 +42,11 @@ _REFUSED_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Held:
+    """``dies_at`` on the monotonic clock, so that a key dies on time while the database's clock is not known."""
+
     wrapped: WrappedEpochKey
     key: NamedKey
+    dies_at: float
 
 
 class SADEpochKeyring:
@@ -66,6 +74,7 @@ class SADEpochKeyring:
         self._held: dict[str, _Held] = {}
         self._refused: dict[WrappedEpochKey, float] = {}
         self._making = asyncio.Lock()
+        self._refreshing = asyncio.Lock()
 
     async def active(self) -> NamedKey:
         async with self._making:
@@ -86,23 +95,30 @@ class SADEpochKeyring:
 
     async def refresh(self) -> None:
         """Learns the keys of other processes, writes back those that the table lost, and forgets the dead."""
-        stored = await self._keys.live()
-        for wrapped in stored:
-            held = self._held.get(wrapped.epoch_key_id)
-            if held is None and time.monotonic() >= self._refused.get(wrapped, 0.0):
+        async with self._refreshing:
+            # First, and whatever the database does: a dead key must not outlive its hour because of an outage.
+            self._bury()
+            stored = await self._keys.live()
+            for wrapped in stored:
+                await self._compare(wrapped)
+            self._bury()
+            names = {wrapped.epoch_key_id for wrapped in stored}
+            for name, held in list(self._held.items()):
+                if name not in names:
+                    await self._keys.add(held.wrapped)
+
+    async def remove_dead(self) -> None:
+        """From the table. For the background alone: no request waits for whoever reads the table just now."""
+        await self._keys.remove_dead()
+
+    async def _compare(self, wrapped: WrappedEpochKey) -> None:
+        held = self._held.get(wrapped.epoch_key_id)
+        if held is None:
+            if time.monotonic() >= self._refused.get(wrapped, 0.0):
                 await self._learn(wrapped)
-            elif (
-                held is not None
-                and wrapped != held.wrapped
-                and wrapped.dies_at == held.wrapped.dies_at
-            ):
-                # Moved under another KEK. What is written back after a crash must be under that one.
-                self._held[wrapped.epoch_key_id] = _Held(wrapped, held.key)
-        self._bury()
-        names = {wrapped.epoch_key_id for wrapped in stored}
-        for name, held in self._held.items():
-            if name not in names:
-                await self._keys.add(held.wrapped)
+        elif wrapped != held.wrapped and wrapped.dies_at == held.wrapped.dies_at:
+            # Moved under another KEK. What is written back after a crash must be under that one.
+            self._held[wrapped.epoch_key_id] = replace(held, wrapped=wrapped)
 
     async def _learn(self, wrapped: WrappedEpochKey) -> None:
         name = wrapped.epoch_key_id
@@ -115,7 +131,7 @@ class SADEpochKeyring:
             self._refused[wrapped] = time.monotonic() + _REFUSED_SECONDS
             logger.critical("an epoch key does not unwrap", extra={"epoch_key": name})
         else:
-            self._held[name] = _Held(wrapped, NamedKey(name, clear))
+            self._hold(wrapped, clear)
 
     def _of_this_epoch(self) -> NamedKey | None:
         now = self._clock.now()
@@ -144,15 +160,27 @@ class SADEpochKeyring:
             ends_at + self._sad_ttl,
         )
         await self._keys.add(wrapped)
-        self._held[name] = _Held(wrapped, NamedKey(name, clear))
-        return self._held[name].key
+        return self._hold(wrapped, clear)
+
+    def _hold(self, wrapped: WrappedEpochKey, clear: SecretKey) -> NamedKey:
+        key = NamedKey(wrapped.epoch_key_id, clear)
+        left = (wrapped.dies_at - self._clock.now()).total_seconds()
+        self._held[key.name] = _Held(wrapped, key, time.monotonic() + left)
+        return key
 
     def _bury(self) -> None:
-        now = self._clock.now()
-        for wrapped in [wrapped for wrapped in self._refused if now >= wrapped.dies_at]:
-            del self._refused[wrapped]
-        for name in [name for name, held in self._held.items() if now >= held.wrapped.dies_at]:
+        for name in [name for name, held in self._held.items() if self._is_dead(held)]:
             self._held.pop(name).key.key.wipe()
+        now = time.monotonic()
+        self._refused = {wrapped: until for wrapped, until in self._refused.items() if now < until}
+
+    def _is_dead(self, held: _Held) -> bool:
+        if time.monotonic() >= held.dies_at:
+            return True
+        try:
+            return self._clock.now() >= held.wrapped.dies_at
+        except DatabaseUnavailableError:
+            return False
 
     def _context(self, name: str) -> dict[str, str]:
         return key_context(PURPOSE, name, self._environment)

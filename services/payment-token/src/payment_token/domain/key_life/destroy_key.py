@@ -54,6 +54,7 @@ class DestroyKey:
         rows = await self._versions.rows_under(version)
         if rows:
             raise KeyLifeError(f"{rows} records are under {name}, although it was retired")
+        await self._history.check_can_sign()
         # 2. and 3.
         kept = await self._move_sharers(version)
         due_at = None if kept else await self._keks.destroy_kek(version.kek_uri, waiting_days)

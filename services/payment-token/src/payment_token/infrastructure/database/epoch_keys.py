@@ -1,16 +1,22 @@
-"""The wrapped epoch keys of SAD in PostgreSQL, in an UNLOGGED table: no write-ahead log, backup or replica has them."""
+"""The wrapped epoch keys of SAD in PostgreSQL, in an UNLOGGED table: no write-ahead log, base backup or replica has them.
+
+A logical dump does, unless it is told not to (``pg_dump --no-unlogged-table-data``).
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
+from psycopg.errors import LockNotAvailable
 from psycopg.rows import class_row
 
 from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.pool import Pool
 
-_ALL = "SELECT * FROM sad_epoch_keys ORDER BY starts_at, epoch_key_id"
+_LIVE = """
+SELECT * FROM sad_epoch_keys WHERE dies_at > clock_timestamp() ORDER BY starts_at, epoch_key_id
+"""
 
 _ANY_DEAD = "SELECT FROM sad_epoch_keys WHERE dies_at <= clock_timestamp() LIMIT 1"
 
@@ -46,12 +52,20 @@ class PostgresEpochKeys:
         self._pool = pool
 
     async def live(self) -> Sequence[WrappedEpochKey]:
-        """Removes what is dead, and returns the rest, the oldest first."""
+        """The oldest first."""
         async with connection_of(self._pool) as connection:
-            cursor = await connection.execute(_ANY_DEAD)
-            if cursor.rowcount == 0:
-                return await _all(connection)
-            return await _write_anew_without_the_dead(connection)
+            return await _live(connection)
+
+    async def remove_dead(self) -> None:
+        """Leaves nothing of a dead key in the table's file; not now when somebody reads the table, a dump for example."""
+        async with connection_of(self._pool) as connection:
+            if (await connection.execute(_ANY_DEAD)).rowcount and await _locked(connection):
+                # A deleted row stays in the table's file until vacuum, and its bytes after that: with the KEK, they
+                # would still open the SAD. TRUNCATE leaves nothing of the old file. It happens once an epoch.
+                found = await _live(connection)
+                await connection.execute("TRUNCATE sad_epoch_keys")
+                for key in found:
+                    await connection.execute(_ADD, asdict(key))
 
     async def add(self, key: WrappedEpochKey) -> None:
         """Adds a key, or writes it back after a crash emptied the table. A dead key stays dead."""
@@ -64,20 +78,18 @@ class PostgresEpochKeys:
             await connection.execute(_MOVE, asdict(key))
 
 
-async def _write_anew_without_the_dead(connection: AsyncConnection) -> Sequence[WrappedEpochKey]:
-    # A deleted row stays in the table's file until vacuum, and its bytes after that: with the KEK, they would still
-    # open the SAD. TRUNCATE leaves nothing of the old file. It happens once an epoch.
-    await connection.execute("LOCK TABLE sad_epoch_keys IN ACCESS EXCLUSIVE MODE")
-    found = await _all(connection)
-    await connection.execute("TRUNCATE sad_epoch_keys")
-    for key in found:
-        await connection.execute(_ADD, asdict(key))
-    return await _all(connection)
+async def _locked(connection: AsyncConnection) -> bool:
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE sad_epoch_keys IN ACCESS EXCLUSIVE MODE NOWAIT")
+    except LockNotAvailable:
+        return False
+    return True
 
 
-async def _all(connection: AsyncConnection) -> Sequence[WrappedEpochKey]:
+async def _live(connection: AsyncConnection) -> Sequence[WrappedEpochKey]:
     cursor = connection.cursor(row_factory=class_row(WrappedEpochKey))
-    await cursor.execute(_ALL)
+    await cursor.execute(_LIVE)
     return await cursor.fetchall()
 
 
