@@ -7,7 +7,7 @@ import typer
 
 from payment_token.bootstrap import KeyLife
 from payment_token.cli.deployment import load_settings, with_custody, with_key_life
-from payment_token.cli.terminal import console
+from payment_token.cli.terminal import console, report_error
 from payment_token.domain.custody import (
     CAPABILITIES,
     LOCAL_SCHEME,
@@ -15,10 +15,10 @@ from payment_token.domain.custody import (
     check_kek,
     custodian_of,
 )
+from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.destroy_key import Destruction
-from payment_token.domain.key_life.rotate_key import Rotated
-from payment_token.domain.key_life.version import KeyPurpose, KeyState, KeyVersion
+from payment_token.domain.key_life.version import KeyLifeError, KeyPurpose, KeyState, KeyVersion
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.custody.pkcs11_uri import PKCS11URI
 from payment_token.infrastructure.database.pool import Pool
@@ -47,23 +47,20 @@ def rotate(
     if kek is not None:
         _check_new_kek(settings, kek)
 
-    async def run(life: KeyLife) -> list[Rotated]:
+    async def run(life: KeyLife) -> list[KeyPurpose]:
         wanted = [purpose or KeyPurpose.SERVICE]
         if if_due:
             wanted = await _due(life, [purpose] if purpose else list(KeyPurpose))
-        return [await life.rotate(each, kek_uri=kek) for each in wanted]
-
-    rotated = with_key_life(settings, run)
-    for each in rotated:
-        console.print(
-            f"The {each.new.purpose} key {each.new.version} is active, under {each.new.kek_uri}."
-        )
-        if each.new.purpose is KeyPurpose.SERVICE:
-            console.print(
-                f"Records under {each.old.version} still open. Next: payment-token keys reencrypt"
+        if kek is not None and len(wanted) > 1:
+            raise ConfigurationError(
+                "--kek: several keys are due, and each needs a KEK of its own."
             )
-    if not rotated:
-        console.print("No key is due.")
+        if not wanted:
+            console.print("No key is due.")
+        return [each for each in wanted if not await _rotated(life, each, kek)]
+
+    if with_key_life(settings, run):
+        raise typer.Exit(1)
 
 
 def replace_lost_signing_key(
@@ -147,6 +144,24 @@ def destroy(
             " of completion. The signed statement so far:"
         )
     console.print_json(json.dumps(_as_json(done)))
+
+
+async def _rotated(life: KeyLife, purpose: KeyPurpose, kek: str | None) -> bool:
+    """Says what came of it. One that fails must not keep the others from their rotation."""
+    try:
+        done = await life.rotate(purpose, kek_uri=kek)
+    except KeyCustodianRefusedError as error:
+        report_error(error.advice)
+        return False
+    except (KeyLifeError, PaymentTokenError) as error:
+        report_error(str(error))
+        return False
+    console.print(f"The {purpose} key {done.new.version} is active, under {done.new.kek_uri}.")
+    if purpose is KeyPurpose.SERVICE:
+        console.print(
+            f"Records under {done.old.version} still open. Next: payment-token keys reencrypt"
+        )
+    return True
 
 
 async def _due(life: KeyLife, purposes: list[KeyPurpose]) -> list[KeyPurpose]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from payment_token.bootstrap import KeyLife, Keys
@@ -40,7 +41,7 @@ def list_keys() -> None:
             version.state,
             _day(version.activated_at),
             _day(version.destroyed_at or version.destruction_due_at),
-            version.kek_uri,
+            escape(version.kek_uri),
         )
     console.print(table)
 
@@ -190,17 +191,24 @@ def _said(standing: Standing | None) -> str:
 def _history_table(checked: Sequence[tuple[SignedStatement, bool]]) -> Table:
     table = listing("time", "key", "what", "details", "signed by", "")
     for signed, sound in checked:
-        statement = json.loads(signed.statement)
-        details = statement["details"]
+        # What does not verify is somebody's text: shown as it stands, and not read.
+        cells = _read_statement(signed.statement) if sound else ("", "", "", signed.statement)
         table.add_row(
-            statement["time"][:19].replace("T", " "),
-            f"{statement['purpose']} {statement['version']}",
-            statement["event"],
-            ", ".join(f"{name} {details[name]}" for name in details),
-            signed.signing_key,
+            *(escape(cell) for cell in (*cells, signed.signing_key)),
             "[green]verified[/]" if sound else "[red]does not verify[/]",
         )
     return table
+
+
+def _read_statement(text: str) -> tuple[str, str, str, str]:
+    statement = json.loads(text)
+    details = statement["details"]
+    return (
+        statement["time"][:19].replace("T", " "),
+        f"{statement['purpose']} {statement['version']}",
+        statement["event"],
+        ", ".join(f"{name} {details[name]}" for name in details),
+    )
 
 
 def _statement_json(

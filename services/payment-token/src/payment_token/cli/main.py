@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
 from payment_token.api.listener import ListenError
 from payment_token.cli import (
@@ -25,6 +24,7 @@ from payment_token.cli import (
     simulate,
 )
 from payment_token.cli.deployment import use_env_file
+from payment_token.cli.terminal import report_error
 from payment_token.domain.custody import CustodyError
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_block import KeyBlockError
@@ -92,10 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(reason: str) -> NoReturn:
-    reason = reason[:1].upper() + reason[1:]
-    Console(stderr=True, highlight=False, soft_wrap=True).print(
-        f"Error: {reason}", style="red", markup=False
-    )
+    report_error(reason)
     sys.exit(1)
 
 

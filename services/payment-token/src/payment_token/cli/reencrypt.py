@@ -31,7 +31,7 @@ def reencrypt(
         0.0, "--rate", min=0.0, help="Records a second at the most; 0 is as fast as it goes."
     ),
     batch_size: int = typer.Option(
-        200, "--batch-size", min=1, max=5000, help="Records in one transaction."
+        200, "--batch-size", min=1, max=1000, help="Records in one transaction, locked meanwhile."
     ),
 ) -> None:
     """Bring every record under the active service key. May be stopped and started at any moment; several may run."""

@@ -18,3 +18,10 @@ def listing(*columns: str) -> Table:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def report_error(reason: str) -> None:
+    """One line on stderr, whose first letter is a capital."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(
+        f"Error: {reason[:1].upper()}{reason[1:]}", style="red", markup=False
+    )

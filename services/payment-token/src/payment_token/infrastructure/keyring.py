@@ -1,5 +1,6 @@
 """The versions of one key: wrapped in the database, clear in memory for a bounded time."""
 
+import asyncio
 import logging
 import time
 from collections import deque
@@ -14,9 +15,11 @@ from payment_token.domain.errors import (
     RecordIntegrityFailureError,
 )
 from payment_token.domain.key_life.cryptoperiod import Cryptoperiod, Standing
+from payment_token.domain.key_life.key_event import public_key_of
 from payment_token.domain.key_life.version import KeyPurpose, KeyState, KeyVersion
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import Clock, KeyEncrypter
+from payment_token.domain.sensitive import SecretKey
 from payment_token.infrastructure.database.key_versions import PostgresKeyVersions
 
 logger = logging.getLogger(__name__)
@@ -67,6 +70,7 @@ class Keyring:
         self._cryptoperiod = cryptoperiod
         self._held: dict[str, _Held] = {}
         self._active: _Active | None = None
+        self._unwrapping = asyncio.Lock()
         self._ended: deque[tuple[NamedKey, float]] = deque()
         self._warned: tuple[str, int] | None = None
         self._alarmed: set[tuple[str, bytes]] = set()
@@ -152,10 +156,12 @@ class Keyring:
         return True
 
     async def _clear(self, version: KeyVersion) -> NamedKey:
-        held = self._held.get(version.version)
-        if held is not None and time.monotonic() < held.until:
-            return held.key
-        return await self._unwrap(version)
+        # One at a time: whoever waited finds what the first one brought.
+        async with self._unwrapping:
+            held = self._held.get(version.version)
+            if held is not None and time.monotonic() < held.until:
+                return held.key
+            return await self._unwrap(version)
 
     async def _unwrap(self, version: KeyVersion) -> NamedKey:
         wrapped = version.wrapped_key or b""
@@ -165,7 +171,7 @@ class Keyring:
                 clear = await self._encrypter.unwrap_key(version.kek_uri, wrapped, version.context)
             except RecordIntegrityFailureError:
                 pass
-        if clear is None:
+        if clear is None or not _fits_public_key(version, clear):
             # Somebody exchanged wrapped keys, or brought them from another environment. Operators must hear of it.
             if (version.version, wrapped) not in self._alarmed:
                 self._alarmed.add((version.version, wrapped))
@@ -206,6 +212,11 @@ class Keyring:
             "a key is due for rotation: run `payment-token keys rotate`",
             extra={"purpose": self._purpose, "version": version.version, "days_left": days},
         )
+
+
+def _fits_public_key(version: KeyVersion, clear: SecretKey) -> bool:
+    # Else whoever may write the table could sign a history of their own.
+    return version.public_key in (None, public_key_of(NamedKey(version.version, clear)))
 
 
 def _activated_at(version: KeyVersion) -> datetime:

@@ -6,10 +6,12 @@
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.domain.key_life.history import KeyHistory
 from payment_token.domain.key_life.key_event import KeyEventKind
 from payment_token.domain.key_life.new_version import new_version
@@ -100,13 +102,14 @@ class RotateKey:
         made = kek_uri is None
         if kek_uri is None:
             kek_uri = await self._make_kek(purpose, name, like_kek_uri)
-        await self._check(kek_uri)
         try:
+            await self._check(kek_uri)
             return await self._add(purpose, name, kek_uri)
-        except KeyLifeError:
-            # Another rotation was quicker. The KEK that nothing is under must not stay behind.
+        except (KeyLifeError, KeyCustodianUnavailableError):
+            # Another rotation was quicker, or the KEK is of no use. What nothing is under must not stay behind.
             if made:
-                await self._keks.destroy_kek(kek_uri, SHORTEST_WAITING_DAYS)
+                with contextlib.suppress(KeyCustodianUnavailableError):
+                    await self._keks.destroy_kek(kek_uri, SHORTEST_WAITING_DAYS)
             raise
 
     async def _check(self, kek_uri: str) -> None:

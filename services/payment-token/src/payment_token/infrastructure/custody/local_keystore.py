@@ -8,10 +8,12 @@ hexadecimal), with the key's name and algorithm as associated data, so that entr
 ``scrypt_salt`` is there when a passphrase seals them (scrypt, N = 2^15, r = 8, p = 1: RFC 7914).
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
@@ -75,19 +77,17 @@ class LocalKeystore:
 
     def import_key(self, name: str, algorithm: str, key: SecretKey) -> str:
         """Stores a key under a new name and returns its URI. Raises ConfigurationError when the name is taken."""
-        self._keys = _read(self._file)["keys"]
-        if name in self._keys:
-            raise ConfigurationError(f"The keystore has a key named {name} already.")
         nonce = os.urandom(_NONCE_BYTES)
         sealed = nonce + self._sealing.encrypt(nonce, key.reveal(), _entry_data(name, algorithm))
-        self._keys[name] = {"algorithm": algorithm, "sealed": sealed.hex()}
-        self._write()
+        with self._changing():
+            if name in self._keys:
+                raise ConfigurationError(f"The keystore has a key named {name} already.")
+            self._keys[name] = {"algorithm": algorithm, "sealed": sealed.hex()}
         return SCHEME + name
 
     def remove_key(self, name: str) -> None:
-        self._keys = _read(self._file)["keys"]
-        self._keys.pop(name, None)
-        self._write()
+        with self._changing():
+            self._keys.pop(name, None)
 
     def check(self) -> None:
         """Opens every entry. Raises ConfigurationError when the keystore was sealed otherwise."""
@@ -155,13 +155,29 @@ class LocalKeystore:
             raise KeyCustodianRefusedError(f"The destruction of {kek_uri} has not begun.")
         return None
 
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Reads the keys, and writes them at the end; of two commands at once the second waits."""
+        folder = os.open(self._file.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            self._keys = _read(self._file)["keys"]
+            yield
+            self._write()
+        finally:
+            os.close(folder)
+
     def _write(self) -> None:
         content: dict[str, Any] = {"keys": self._keys}
         if self._salt is not None:
             content["scrypt_salt"] = self._salt
-        write_private_file(
-            self._file, json.dumps(content, indent=1, sort_keys=True) + "\n", replace=True
-        )
+        text = json.dumps(content, indent=1, sort_keys=True) + "\n"
+        try:
+            write_private_file(self._file, text, replace=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"LOCAL_KEYSTORE_FILE: {self._file} cannot be written: {error.strerror}."
+            ) from None
 
     def _key(self, key_uri: str, algorithm: str | None) -> SecretKey:
         """``algorithm`` is what the key must be for; ``None``: whatever it is."""

@@ -39,7 +39,11 @@ class PKCS11URI:
             or not all(_WELL_ESCAPED.fullmatch(value) for _, _, value in pairs)
         ):
             raise CustodyError("a pkcs11: name has the form pkcs11:token=NAME;object=NAME")
-        return cls(values["token"], values["object"])
+        uri = cls(values["token"], values["object"])
+        if str(uri) != text:
+            # Names are compared as text: of two spellings of one KEK, destroying the one would destroy the other.
+            raise CustodyError(f"a pkcs11: name is spelt in one way only: {uri}")
+        return uri
 
     def __str__(self) -> str:
         return f"{_SCHEME}token={quote(self.token, safe='')};object={quote(self.label, safe='')}"
