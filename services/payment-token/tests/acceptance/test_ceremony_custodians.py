@@ -39,11 +39,13 @@ CREDENTIALS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def held(deployment: Deployment) -> Iterator[None]:
-    """Holds the database server, so that not every command starts and stops it."""
-    with EmbeddedServer(deployment.folder):
-        yield
+@pytest.fixture(scope="module")
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """One of its own: it names keys of custodians that are gone after these tests."""
+    made = Deployment.made_in(tmp_path_factory.mktemp("ceremony"))
+    # Held here, so that not every command starts and stops the server.
+    with EmbeddedServer(made.folder):
+        yield made
 
 
 @pytest.fixture(scope="module")

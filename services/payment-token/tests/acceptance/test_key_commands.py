@@ -179,7 +179,11 @@ WRONG = {
     "no kek of that name": (("rotate", "--kek", "local:nowhere"), "no key nowhere"),
     "a kek in no known form": (("rotate", "--kek", "nowhere"), "one of these forms"),
     "a kek that wraps nothing": (
-        ("rotate", "--kek", "arn:aws:payment-cryptography:eu-west-1:111122223333:key/kwapwa6qaifllw2h"),
+        (
+            "rotate",
+            "--kek",
+            "arn:aws:payment-cryptography:eu-west-1:111122223333:key/kwapwa6qaifllw2h",
+        ),
         "does not wrap keys",
     ),
 }

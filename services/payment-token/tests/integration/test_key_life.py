@@ -378,6 +378,33 @@ async def test_an_overdue_signing_key_signs_its_own_rotation(deployed: KeyDeploy
         assert verifies(signed, versions[signed.signing_key])
 
 
+async def test_a_lost_signing_key_is_replaced_by_one_that_signs_its_own_beginning(
+    deployed: KeyDeployment,
+) -> None:
+    custodians = deployed.keys.custodians
+    for name in ("signing-1", "signing-2"):
+        await custodians.make_kek("local:kek", name)
+    await deployed.life.rotate(SIGNING, kek_uri="local:signing-1")
+    with pytest.raises(KeyLifeError, match="the audit signing key v2 opens: rotate it"):
+        await deployed.life.replace_lost_signing_key("local:signing-2")
+    await custodians.destroy_kek("local:signing-1", 7)
+    async with key_deployment(deployed.url, deployed.settings.local_keystore_file.parent) as fresh:
+        with pytest.raises(KeyCustodianRefusedError):
+            await fresh.rotate()
+
+        new = await fresh.life.replace_lost_signing_key("local:signing-2")
+        fresh.keys.rings[SIGNING].forget_active()
+
+        assert await fresh.rotate() == "v2"
+        public = {
+            key.version: key.public_key or b"" for key in await fresh.keys.versions.all(SIGNING)
+        }
+        history = await fresh.keys.versions.history()
+        assert all(verifies(signed, public[signed.signing_key]) for signed in history)
+        first, *_ = [each for each in history if each.signing_key == new.version]
+        assert json.loads(first.statement)["details"]["instead_of_lost"] == "v2"
+
+
 # --- What must not open ---------------------------------------------------------------------------------------------
 
 

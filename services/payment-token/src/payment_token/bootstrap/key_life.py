@@ -5,6 +5,7 @@ import os
 from payment_token.bootstrap.keys import Keys
 from payment_token.domain.key_life.destroy_key import DestroyKey
 from payment_token.domain.key_life.reencrypt_records import ReencryptRecords
+from payment_token.domain.key_life.replace_lost_signing_key import ReplaceLostSigningKey
 from payment_token.domain.key_life.retire_key import RetireKey
 from payment_token.domain.key_life.rotate_key import RotateKey
 from payment_token.infrastructure.database.pool import Pool
@@ -40,4 +41,10 @@ class KeyLife:
             encrypter=keys.custodians,
             keks=keys.custodians,
             history=keys.history,
+        )
+        self.replace_lost_signing_key = ReplaceLostSigningKey(
+            versions=keys.versions,
+            encrypter=keys.custodians,
+            clock=keys.clock,
+            environment=keys.environment,
         )

@@ -18,7 +18,7 @@ from payment_token.domain.custody import (
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.destroy_key import Destruction
 from payment_token.domain.key_life.rotate_key import Rotated
-from payment_token.domain.key_life.version import KeyPurpose, KeyState
+from payment_token.domain.key_life.version import KeyPurpose, KeyState, KeyVersion
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.custody.pkcs11_uri import PKCS11URI
 from payment_token.infrastructure.database.pool import Pool
@@ -64,6 +64,22 @@ def rotate(
             )
     if not rotated:
         console.print("No key is due.")
+
+
+def replace_lost_signing_key(
+    kek: str = typer.Option(
+        ..., "--kek", metavar="URI", help="The KEK of the new version, which exists."
+    ),
+) -> None:
+    """Replace the audit signing key when its KEK is lost for good. The history shows the break."""
+    settings = load_settings()
+    _check_new_kek(settings, kek)
+
+    async def run(life: KeyLife) -> KeyVersion:
+        return await life.replace_lost_signing_key(kek)
+
+    new = with_key_life(settings, run)
+    console.print(f"The audit signing key {new.version} is active, under {new.kek_uri}.")
 
 
 def make_kek(

@@ -15,6 +15,10 @@ class KeyHistory:
         self._clock = clock
         self._signing_keys = signing_keys
 
+    async def check_can_sign(self) -> None:
+        """Before anything is done that must be signed afterwards."""
+        await self._signing_keys.active()
+
     async def statement(
         self, kind: KeyEventKind, version: KeyVersion, **details: str | int
     ) -> SignedStatement:

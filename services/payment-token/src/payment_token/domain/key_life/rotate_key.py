@@ -68,6 +68,7 @@ class RotateKey:
         old = next((version for version in known if version.state is KeyState.ACTIVE), None)
         if old is None:
             raise KeyLifeError(f"there is no active {purpose} key yet: start the service once")
+        await self._history.check_can_sign()
         # 1.
         new = next((version for version in known if version.state is KeyState.PENDING), None)
         if new is None:
