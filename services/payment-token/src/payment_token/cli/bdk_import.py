@@ -103,9 +103,8 @@ def _from_components(
         )
     given = [SensitiveText(text) for text in texts]
     given += [read_component(path, "--component-file", settings) for path in files]
-    components = collect(KeyForm.of_bdk(bdk.algorithm), given, prompts)
-    check_dual_control(components, bdk.key_uri)
-    return combine(components)
+    check_dual_control(len(given) or prompts, bdk.key_uri)
+    return combine(collect(KeyForm.of_bdk(bdk.algorithm), given, prompts))
 
 
 def _import(settings: Settings, bdk: BaseDerivationKey, clear: SecretKey, value: str) -> None:

@@ -13,6 +13,7 @@ from payment_token.domain.key_life.version import KeyState
 from payment_token.domain.self_test import KNOWN_ANSWERS, SelfTestResult, ask
 from payment_token.domain.self_test.custodians import Unanswered, prove_bdk
 from payment_token.infrastructure.database import migration
+from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.safety import Severity, configuration_findings
 from payment_token.settings import ConfigurationError, Settings
 
@@ -22,6 +23,7 @@ _STYLES = {"ok": "green", Severity.UNWISE.value: "yellow", Severity.REFUSED.valu
 def doctor() -> None:
     """Check the configuration, the cryptography, the database, the keys and the certificates. Exit 1 when something is refused."""
     settings = load_settings()
+    forbid_core_dumps()
     rows = [
         (finding.severity.value, finding.setting, finding.advice)
         for finding in configuration_findings(settings)

@@ -108,9 +108,9 @@ def combine(components: Sequence[SecretKey]) -> SecretKey:
     return SecretKey(total.to_bytes(size, "big"))
 
 
-def check_dual_control(components: Sequence[SecretKey], key_uri: str) -> None:
-    """Raises ConfigurationError where one person would know a whole key that protects real terminals."""
-    if len(components) == 1 and custodian_of(key_uri) is not Custodian.LOCAL:
+def check_dual_control(components: int, key_uri: str) -> None:
+    """Before anybody types. Raises ConfigurationError where one person would know a whole key of real terminals."""
+    if components == 1 and custodian_of(key_uri) is not Custodian.LOCAL:
         raise ConfigurationError(
             "A key in one piece is taken for the development keystore only: nobody may know a whole key."
             " Bring it in two or three components."

@@ -135,7 +135,12 @@ def destroy(
         return await life.destroy(purpose, version, waiting_days=waiting_days)
 
     done = with_key_life(settings, run)
-    if done.due_at is None:
+    if done.kept_for is not None:
+        console.print(
+            f"Dropped the {purpose} key {version}. Its KEK stays, because {done.kept_for} needs it: copies of {version} in"
+            " old backups open until that KEK goes. The signed statement:"
+        )
+    elif done.due_at is None:
         console.print(f"Destroyed the {purpose} key {version}. The signed statement:")
     else:
         console.print(

@@ -47,7 +47,6 @@ def enter_protection_key(
     """The key and its check value. ``key_uri`` names the BDK that is at stake. Raises ConfigurationError."""
     form = KeyForm.of_kbpk(version)
     given = [read_component(path, "--kbpk-file", settings) for path in files]
-    components = collect(form, given, prompts)
-    check_dual_control(components, key_uri)
-    kbpk = combine(components)
+    check_dual_control(len(given) or prompts, key_uri)
+    kbpk = combine(collect(form, given, prompts))
     return kbpk, form.check_value(kbpk)

@@ -19,10 +19,14 @@ from payment_token.domain.ports import KEKs, KeyEncrypter
 
 @dataclass(frozen=True, slots=True)
 class Destruction:
-    """``due_at`` is when the custodian will have destroyed the KEK; ``None``: it has. ``statement`` is the proof."""
+    """``due_at`` is when the custodian will have destroyed the KEK; ``None``: it has. ``statement`` is the proof.
+
+    ``kept_for`` names the active service key when that one needs the KEK, which then stays.
+    """
 
     due_at: datetime | None
     statement: SignedStatement
+    kept_for: str | None = None
 
 
 class DestroyKey:
@@ -67,7 +71,7 @@ class DestroyKey:
             details["kek_kept_for"] = kept
         statement = await self._history.statement(kind, version, **details)
         await self._versions.begin_destruction(version, due_at, statement)
-        return Destruction(due_at, statement)
+        return Destruction(due_at, statement, kept)
 
     async def _finish(self, version: KeyVersion) -> Destruction:
         due_at = await self._keks.destruction_due(version.kek_uri)

@@ -44,7 +44,7 @@ class FirstKeys:
         signing_key = clear if purpose is KeyPurpose.AUDIT_SIGNING else await self._signing_key()
         statements = [
             sign(
-                KeyEvent(kind, purpose, version, now, self._environment, {"kek": kek_uri}),
+                KeyEvent(kind, purpose, version, now, self._environment, made.made_of),
                 signing_key,
             )
             for kind in (KeyEventKind.CREATED, KeyEventKind.ACTIVATED)

@@ -36,6 +36,8 @@ class ReplaceLostSigningKey:
         lost = next((version for version in known if version.state is KeyState.ACTIVE), None)
         if lost is None:
             raise KeyLifeError("there is no audit signing key yet: start the service once")
+        if any(version.kek_uri == kek_uri for version in known):
+            raise KeyLifeError("each version has a KEK of its own, and another one has this KEK")
         if await self._opens(lost):
             raise KeyLifeError(f"the audit signing key {lost.version} opens: rotate it")
         new, clear = await new_version(
@@ -65,6 +67,6 @@ class ReplaceLostSigningKey:
     def _statement(
         self, kind: KeyEventKind, new: KeyVersion, clear: NamedKey, lost: KeyVersion
     ) -> SignedStatement:
-        details: dict[str, str | int] = {"instead_of_lost": lost.version, "kek": new.kek_uri}
+        details = {"instead_of_lost": lost.version, **new.made_of}
         event = KeyEvent(kind, _PURPOSE, new.version, self._clock.now(), self._environment, details)
         return sign(event, clear)

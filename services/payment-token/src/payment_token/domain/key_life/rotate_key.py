@@ -129,7 +129,7 @@ class RotateKey:
         )
         clear.key.wipe()
         await self._versions.add(
-            new, await self._history.statement(KeyEventKind.CREATED, new, kek=kek_uri)
+            new, await self._history.statement(KeyEventKind.CREATED, new, **new.made_of)
         )
         return new
 

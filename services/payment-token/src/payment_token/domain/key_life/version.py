@@ -54,6 +54,13 @@ class KeyVersion:
     destroyed_at: datetime | None = None
 
     @property
+    def made_of(self) -> Mapping[str, str]:
+        """What the statement of its making says: its KEK, and of a signing key the public key, in hexadecimal."""
+        if self.public_key is None:
+            return {"kek": self.kek_uri}
+        return {"kek": self.kek_uri, "public_key": self.public_key.hex()}
+
+    @property
     def context(self) -> Mapping[str, str]:
         """What a KEK binds the wrapped key to: it does not unwrap as another version, purpose or environment."""
         return key_context(self.purpose, self.version, self.environment)
