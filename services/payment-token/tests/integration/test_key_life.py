@@ -67,6 +67,8 @@ async def test_each_version_has_a_kek_of_its_own(deployed: KeyDeployment) -> Non
     assert len(set(keks)) == 3
     with pytest.raises(KeyLifeError, match="another one has this KEK"):
         await deployed.life.rotate(SERVICE, kek_uri=keks[0])
+    with pytest.raises(KeyLifeError, match="another one has this KEK"):
+        await deployed.life.rotate(INDEX, kek_uri=keks[2])
 
 
 async def test_the_database_holds_one_active_version_whatever_happens(

@@ -194,7 +194,7 @@ class EpochKeyMover:
         self._encrypter = encrypter
         self._environment = environment
 
-    async def move_from(self, kek_uri: str, to_uri: str) -> int:
+    async def move_from(self, kek_uri: str, to_uri: str) -> None:
         found = [key for key in await self._keys.live() if key.kms_key_id == kek_uri]
         for key in found:
             context = key_context(PURPOSE, key.epoch_key_id, self._environment)
@@ -202,4 +202,3 @@ class EpochKeyMover:
             wrapped = await self._encrypter.wrap_key(to_uri, clear, context)
             clear.wipe()
             await self._keys.move(replace(key, kms_key_id=to_uri, wrapped_key=wrapped))
-        return len(found)

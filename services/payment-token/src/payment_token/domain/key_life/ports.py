@@ -72,8 +72,8 @@ class KeyVersions(Protocol):
 
 
 class EpochKeysOfKEK(Protocol):
-    async def move_from(self, kek_uri: str, to_uri: str) -> int:
-        """Wraps the live SAD epoch keys that are under one KEK under another. Returns how many."""
+    async def move_from(self, kek_uri: str, to_uri: str) -> None:
+        """Wraps the live SAD epoch keys that are under one KEK under another."""
         ...
 
 

@@ -13,6 +13,7 @@ from payment_token.domain.key_life.version import (
     KeyPurpose,
     KeyState,
     KeyVersion,
+    check_own_kek,
     next_version,
 )
 from payment_token.domain.keys import NamedKey
@@ -32,12 +33,12 @@ class ReplaceLostSigningKey:
 
     async def __call__(self, kek_uri: str) -> KeyVersion:
         """Raises KeyLifeError when the active version opens, KeyCustodianUnavailableError when nobody can tell now."""
-        known = await self._versions.all(_PURPOSE)
+        every_version = await self._versions.all()
+        known = [version for version in every_version if version.purpose is _PURPOSE]
         lost = next((version for version in known if version.state is KeyState.ACTIVE), None)
         if lost is None:
             raise KeyLifeError("there is no audit signing key yet: start the service once")
-        if any(version.kek_uri == kek_uri for version in known):
-            raise KeyLifeError("each version has a KEK of its own, and another one has this KEK")
+        check_own_kek(every_version, kek_uri)
         if await self._opens(lost):
             raise KeyLifeError(f"the audit signing key {lost.version} opens: rotate it")
         new, clear = await new_version(

@@ -21,6 +21,7 @@ from payment_token.domain.key_life.version import (
     KeyPurpose,
     KeyState,
     KeyVersion,
+    check_own_kek,
     next_version,
 )
 from payment_token.domain.ports import KEKs, KeyEncrypter
@@ -66,7 +67,8 @@ class RotateKey:
         Raises KeyLifeError when a running process does not learn the version in time. It stays pending then, and the
         next attempt goes on from there.
         """
-        known = await self._versions.all(purpose)
+        every_version = await self._versions.all()
+        known = [version for version in every_version if version.purpose is purpose]
         old = next((version for version in known if version.state is KeyState.ACTIVE), None)
         if old is None:
             raise KeyLifeError(f"there is no active {purpose} key yet: start the service once")
@@ -74,6 +76,7 @@ class RotateKey:
         # 1.
         new = next((version for version in known if version.state is KeyState.PENDING), None)
         if new is None:
+            check_own_kek(every_version, kek_uri)
             new = await self._make(purpose, known, old.kek_uri, kek_uri)
         elif kek_uri not in (None, new.kek_uri):
             raise KeyLifeError(
@@ -97,8 +100,6 @@ class RotateKey:
         kek_uri: str | None,
     ) -> KeyVersion:
         name = next_version([version.version for version in known])
-        if any(version.kek_uri == kek_uri for version in known):
-            raise KeyLifeError("each version has a KEK of its own, and another one has this KEK")
         made = kek_uri is None
         if kek_uri is None:
             kek_uri = await self._make_kek(purpose, name, like_kek_uri)

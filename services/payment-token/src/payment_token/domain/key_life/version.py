@@ -75,6 +75,12 @@ def key_context(purpose: str, version: str, environment: str) -> dict[str, str]:
     }
 
 
+def check_own_kek(known: Iterable[KeyVersion], kek_uri: str | None) -> None:
+    """Raises KeyLifeError for a KEK that a version of any key has: destroying one version must not touch another."""
+    if any(version.kek_uri == kek_uri for version in known):
+        raise KeyLifeError("each version has a KEK of its own, and another one has this KEK")
+
+
 def next_version(known: Iterable[str]) -> str:
     """``v2`` after ``v1``. Names that do not end in a number are counted on from 2: ``spring-2`` after ``spring``."""
     names = list(known)
