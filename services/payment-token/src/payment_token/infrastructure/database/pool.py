@@ -21,6 +21,8 @@ def new_pool(url: str) -> Pool:
     return AsyncConnectionPool(
         url,
         kwargs={
+            # Transactions are begun where they are wanted; a batch that is one statement needs no BEGIN and COMMIT.
+            "autocommit": True,
             "options": _SESSION + _DURABLE,
             "connect_timeout": 2,
             "application_name": "payment-token",
