@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,26 @@ def run(env_file: Path, *arguments: str) -> str:
     ).stdout
 
 
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A running ``serve``: where it listens, and its process, whose children its workers are."""
+
+    urls: dict[str, str]
+    pid: int
+
+
 @contextlib.contextmanager
-def serving(env_file: Path) -> Iterator[dict[str, str]]:
-    """``serve`` in a process of its own; gives the URL of each listener."""
+def serving(env_file: Path, workers: int = 1) -> Iterator[Serving]:
+    """``serve`` with so many workers, in processes of its own."""
+    several = ["--workers", str(workers)] if workers > 1 else []
     process = subprocess.Popen(
-        [*PAYMENT_TOKEN, "serve", "--env-file", env_file],
+        [*PAYMENT_TOKEN, "serve", *several, "--env-file", env_file],
         env={**os.environ, **_FREE_PORTS},
         stdout=subprocess.DEVNULL,
         stderr=(log := (env_file.parent / "serve.log").open("w+")),
     )
     try:
-        yield _urls(process, Path(log.name))
+        yield Serving(_urls(process, Path(log.name)), process.pid)
     finally:
         process.terminate()
         process.wait(timeout=30)

@@ -95,8 +95,8 @@ def _rate(env_file: Path, load: float, *, payload: bool) -> float:
 
 @contextlib.contextmanager
 def _loaded(env_file: Path, load: float) -> Iterator[None]:
-    with serving(env_file) as urls:
-        options = ("--rate", str(load), "--count", "1000000", "--url", urls["public"])
+    with serving(env_file) as service:
+        options = ("--rate", str(load), "--count", "1000000", "--url", service.urls["public"])
         terminal = subprocess.Popen(
             [*PAYMENT_TOKEN, "simulate", "terminal", *options, "--env-file", env_file],
             stdout=subprocess.DEVNULL,

@@ -1,0 +1,9 @@
+"""The registry of cases. A new one is a file here, and a line below."""
+
+from benchmarks.cases.case import Case
+from benchmarks.cases.create import CREATE_AES, CREATE_TDES
+from benchmarks.cases.decrypt import DECRYPT
+from benchmarks.cases.get import GET
+from benchmarks.cases.mixed import MIXED
+
+CASES: tuple[Case, ...] = (CREATE_AES, CREATE_TDES, GET, DECRYPT, MIXED)

@@ -1,0 +1,17 @@
+"""Card data back to a worker: mutual TLS, kept connections, and a durable audit record before each answer."""
+
+from itertools import cycle
+
+from benchmarks.bench import Bench
+from benchmarks.cases.case import LoadCase, Run
+from benchmarks.generator import Kind, Load
+from benchmarks.requests import releases
+
+
+def _load(bench: Bench, run: Run) -> Load:
+    requests = cycle(releases(bench.internal, bench.tokens))
+    kind = Kind("decrypt", bench.internal, 200)
+    return Load((kind,), requests, run.shape, run.seconds, run.warm_up_seconds)
+
+
+DECRYPT = LoadCase("decrypt", "decrypt, mutual TLS", _load, offered=True)

@@ -1,0 +1,69 @@
+"""Requests as the bytes that go over the wire."""
+
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+
+from benchmarks.generator import Request, Target
+from benchmarks.terminals import MERCHANT
+
+# A worker that charges a card: the number, its expiry, and what the terminal read besides.
+RELEASED_FIELDS = ("pan", "expiry", "sad")
+
+_TOKEN = b'"payment_token":"'
+
+
+def creates(
+    target: Target, api_key: str, bodies: Iterable[bytes], kind: int = 0
+) -> Iterator[Request]:
+    """One create for each body, under an idempotency key of its own."""
+    for body in bodies:
+        head = (
+            f"POST /v1/payment-tokens HTTP/1.1\r\nhost: {target.authority}\r\nauthorization: Bearer {api_key}\r\n"
+            f"idempotency-key: {uuid.uuid4().hex}\r\n"
+        )
+        yield kind, _with_body(head, body)
+
+
+def views(target: Target, api_key: str, tokens: Sequence[str], kind: int = 0) -> list[Request]:
+    """The masked view of each token."""
+    return [
+        (
+            kind,
+            f"GET /v1/payment-tokens/{token}?merchant_id={MERCHANT} HTTP/1.1\r\nhost: {target.authority}\r\n"
+            f"authorization: Bearer {api_key}\r\n\r\n".encode(),
+        )
+        for token in tokens
+    ]
+
+
+def releases(target: Target, tokens: Sequence[str], kind: int = 0) -> list[Request]:
+    """Each token's card data, over mutual TLS."""
+    head = f"POST /internal/v1/decrypt HTTP/1.1\r\nhost: {target.authority}\r\n"
+    return [(kind, _with_body(head, _release_body(token))) for token in tokens]
+
+
+def tokens_in(answers: Iterable[bytes]) -> list[str]:
+    """The tokens that creates were answered with."""
+    found = []
+    for answer in answers:
+        start = answer.index(_TOKEN) + len(_TOKEN)
+        found.append(answer[start : answer.index(b'"', start)].decode())
+    return found
+
+
+def _release_body(token: str) -> bytes:
+    body = {
+        "payment_token": token,
+        "merchant_id": MERCHANT,
+        "purpose": "authorization",
+        "fields": RELEASED_FIELDS,
+    }
+    return json.dumps(body).encode()
+
+
+def _with_body(head: str, body: bytes) -> bytes:
+    return (
+        f"{head}content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        + body
+    )

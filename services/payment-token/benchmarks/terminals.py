@@ -1,0 +1,51 @@
+"""Simulated terminals that encrypt card reads beforehand: consecutive counters, each ciphertext once."""
+
+import asyncio
+import itertools
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from payment_token.cli.development import DEMO_MERCHANT
+from payment_token.cli.published_cards import PUBLISHED_CARDS
+from payment_token.cli.virtual_terminal import VirtualTerminal, inject
+from payment_token.domain.device_payload import PartFormat
+from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
+from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.custody.local_keystore import SCHEME
+from payment_token.settings import Settings
+
+MERCHANT = DEMO_MERCHANT
+TERMINALS = 200
+
+# The prefixes that `dev init` registers its keys under.
+_PREFIXES = {BDKAlgorithm.AES_128: "DE000128", BDKAlgorithm.TDES_2KEY: "FFFFDE0002"}
+
+
+class Fleet:
+    """Terminals of one algorithm; their reads come from one after the other, so that few meet at the service."""
+
+    def __init__(self, env_file: Path, algorithm: BDKAlgorithm, terminals: int = TERMINALS) -> None:
+        self._terminals = asyncio.run(_injected(env_file, algorithm, terminals))
+        self._turns = itertools.count()
+
+    def bodies(self, number: int, part: PartFormat = PartFormat.TRACK2) -> Iterator[bytes]:
+        """The bodies of so many creates, as JSON."""
+        for turn in itertools.islice(self._turns, number):
+            terminal = self._terminals[turn % len(self._terminals)]
+            card = PUBLISHED_CARDS[turn % len(PUBLISHED_CARDS)]
+            yield json.dumps(terminal.create_body(MERCHANT, card, part)).encode()
+
+
+async def _injected(env_file: Path, algorithm: BDKAlgorithm, number: int) -> list[VirtualTerminal]:
+    name = f"default-{algorithm}"
+    bdk = BaseDerivationKey(name, f"{SCHEME}{name}", algorithm, ksn_prefix=_PREFIXES.get(algorithm))
+    custodians = Custodians(Settings.load(env_file))
+    try:
+        return [
+            await inject(f"BENCH-{uuid.uuid4().hex[:8]}", MERCHANT, bdk, custodians)
+            for _ in range(number)
+        ]
+    finally:
+        custodians.close()
