@@ -16,6 +16,7 @@ from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
 from payment_token.domain.ports import TokenChangedError
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import UNDECIDED, GroupCommit, Undecided
+from payment_token.infrastructure.database.partition import on_day
 from payment_token.infrastructure.database.pool import Pool
 
 _RECORD: dict[str, str] = {
@@ -56,9 +57,9 @@ WITH arrived AS (
     SELECT merchant_id, token_id,
            coalesce(sad_deadline > clock_timestamp() AND sad_destroyed_at IS NULL, false) AS sad_is_live
       FROM payment_tokens
-     WHERE purge_day = %b AND (merchant_id, token_id) IN (SELECT merchant_id, token_id FROM arrived)
+     WHERE purge_day = {{day}} AND (merchant_id, token_id) IN (SELECT merchant_id, token_id FROM arrived)
        AND status = 'active' AND expires_at > clock_timestamp()
-       FOR SHARE {{who_is_locked}}
+       FOR SHARE
 )
 INSERT INTO decrypt_audit_log ({_COLUMNS})
 SELECT {_AS_STORED}
@@ -68,8 +69,7 @@ RETURNING event_id
 """
 
 # A batch passes over a token that somebody is just changing; that release waits for it by itself.
-_TOGETHER = _INSERT_RELEASES.format(who_is_locked="SKIP LOCKED")
-_ALONE = _INSERT_RELEASES.format(who_is_locked="")
+_INSERT_RELEASES_TOGETHER = _INSERT_RELEASES.replace("FOR SHARE", "FOR SHARE SKIP LOCKED")
 
 _CAN_WRITE = "SELECT has_table_privilege('decrypt_audit_log', 'INSERT') AND NOT pg_is_in_recovery()"
 
@@ -105,8 +105,9 @@ class _Record:
 class PostgresAuditLog:
     """For one event loop."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, batches: Pool) -> None:
         self._pool = pool
+        self._batches = batches
         self._write = GroupCommit(self._write_many, self._write_one)
 
     async def record_refusal(self, event: DecryptEvent) -> None:
@@ -140,17 +141,17 @@ class PostgresAuditLog:
         by_day = _by_day(records)
         written: set[UUID] = set()
         async with AsyncExitStack() as stack:
-            connection = await stack.enter_async_context(batch_connection_of(self._pool))
+            connection = await stack.enter_async_context(batch_connection_of(self._batches))
             if len(by_day) > 1:
                 # A batch is all or nothing, or what is done again would stand there twice.
                 await stack.enter_async_context(connection.transaction())
             for day, of_day in by_day.items():
-                written |= await _insert(connection, of_day, day, _TOGETHER)
+                written |= await _insert(connection, of_day, day, _INSERT_RELEASES_TOGETHER)
         return [True if record.event.event_id in written else UNDECIDED for record in records]
 
     async def _write_one(self, record: _Record) -> bool:
         async with connection_of(self._pool) as connection:
-            return bool(await _insert(connection, [record], record.purge_day, _ALONE))
+            return bool(await _insert(connection, [record], record.purge_day, _INSERT_RELEASES))
 
 
 def _by_day(records: Sequence[_Record]) -> dict[date | None, list[_Record]]:
@@ -169,11 +170,8 @@ async def _insert(
     """The ids of the records that were written; of a release whose token is not live, none is."""
     columns = map(list, zip(*map(_row, records), strict=True))
     cursor = connection.cursor(binary=True)
-    # Planned each time, with the day in sight: a plan for any day would lock every partition.
-    if day is None:
-        await cursor.execute(_INSERT_REFUSALS, tuple(columns), prepare=False)
-    else:
-        await cursor.execute(releases, (*columns, day), prepare=False)
+    statement = _INSERT_REFUSALS.encode() if day is None else on_day(releases, day)
+    await cursor.execute(statement, tuple(columns), prepare=True)
     return {row[0] for row in await cursor.fetchall()}
 
 

@@ -99,9 +99,12 @@ class RegisteredBDK:
 
 
 class PostgresDeviceDirectory:
-    def __init__(self, pool: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool) -> None:
+    def __init__(
+        self, pool: Pool, batches: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool
+    ) -> None:
         """Outside development there is no default BDK: ``defaults_allowed`` is false."""
         self._pool = pool
+        self._batches = batches
         self._default_bdk_uri = default_bdk_uri
         self._defaults_allowed = defaults_allowed
         self._enrolment = GroupCommit(self._enrolments, self._one_enrolment)
@@ -199,7 +202,7 @@ class PostgresDeviceDirectory:
             return [_device(row) async for row in cursor]
 
     async def _enrolments(self, asked: Sequence[_Asked]) -> Sequence[Enrolment]:
-        async with batch_connection_of(self._pool) as connection:
+        async with batch_connection_of(self._batches) as connection:
             cursor = connection.cursor(row_factory=dict_row, binary=True)
             names = ([one.merchant_id for one in asked], [one.device_id for one in asked])
             await cursor.execute(_DEVICES, names, prepare=True)

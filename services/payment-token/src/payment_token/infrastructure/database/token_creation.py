@@ -65,7 +65,6 @@ _ARRIVED = {
 }
 
 # ``holds_active_key`` takes the share lock on a key version and looks only then, with a snapshot of its own.
-# A blocked idempotency key gets a moment, for another process's batch to commit, and then a transaction to itself.
 _CREATE_BATCH = f"""
 WITH arrived AS (
     SELECT * FROM unnest({", ".join(f"%b::{'text' if kind == 'jsonb' else kind}[]" for kind in _ARRIVED.values())})
@@ -74,7 +73,7 @@ WITH arrived AS (
     SELECT purpose, version
       FROM (SELECT 'service' AS purpose, service_key AS version FROM arrived
              UNION SELECT 'index', fingerprint_key FROM arrived ORDER BY 1, 2) AS named
-     WHERE CASE WHEN set_config('lock_timeout', '100ms', true) <> '' THEN holds_active_key(purpose, version) END
+     WHERE holds_active_key(purpose, version)
 ), admitted AS MATERIALIZED (
     SELECT arrived.*
       FROM arrived
@@ -123,14 +122,15 @@ class _CameSecondError(Exception):
 class TokenCreation:
     """The two ways of ``TokenStore.create``. Of two creates under one key, one must be over before the other begins."""
 
-    def __init__(self, pool: Pool, idempotency_window: timedelta) -> None:
+    def __init__(self, pool: Pool, batches: Pool, idempotency_window: timedelta) -> None:
         self._pool = pool
+        self._batches = batches
         self._window = idempotency_window
 
     async def together(self, batch: Sequence[NewToken]) -> Sequence[Claim | Undecided | None]:
         """``None`` for each that is durable. Raises BatchRefusedError."""
         columns = [list(column) for column in zip(*map(_arrived_row, batch), strict=True)]
-        async with batch_connection_of(self._pool) as connection:
+        async with batch_connection_of(self._batches) as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(_CREATE_BATCH, [*columns, self._window], prepare=True)
             written = {row[0] for row in await cursor.fetchall()}

@@ -16,6 +16,7 @@ from payment_token.domain.token import Claim, NewToken, StoredToken
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import GroupCommit
+from payment_token.infrastructure.database.partition import on_day
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.database.token_creation import TokenCreation, find_claim
 from payment_token.infrastructure.database.token_rows import STORED, stored_token
@@ -30,11 +31,11 @@ SELECT held.merchant_id, held.idempotency_key, held.token_id, held.fingerprint, 
  WHERE held.expires_at > clock_timestamp()
 """
 
-# For tokens of one purge day, which all lie in one partition.
+# For tokens of one purge day, which lie in one partition. The day stands in the text, so that the plan knows it.
 _GET = f"""
 SELECT {STORED}
   FROM payment_tokens
- WHERE purge_day = %b
+ WHERE purge_day = {{day}}
    AND (merchant_id, token_id) IN (SELECT * FROM unnest(%b::text[], %b::text[]))
 """
 
@@ -60,9 +61,10 @@ _ClaimName = tuple[MerchantId, str]
 class PostgresTokenStore:
     """For one event loop."""
 
-    def __init__(self, pool: Pool, idempotency_window: timedelta) -> None:
+    def __init__(self, pool: Pool, batches: Pool, idempotency_window: timedelta) -> None:
         self._pool = pool
-        creation = TokenCreation(pool, idempotency_window)
+        self._batches = batches
+        creation = TokenCreation(pool, batches, idempotency_window)
         self._create = GroupCommit(creation.together, creation.alone)
         self._creating: dict[_ClaimName, asyncio.Future[Claim | None]] = {}
         self._find_claim = GroupCommit(self._find_claims, self._find_one_claim)
@@ -102,7 +104,7 @@ class PostgresTokenStore:
 
     async def _find_claims(self, names: Sequence[_ClaimName]) -> Sequence[Claim | None]:
         merchants, keys = zip(*names, strict=True)
-        async with batch_connection_of(self._pool) as connection:
+        async with batch_connection_of(self._batches) as connection:
             cursor = connection.cursor(binary=True)
             await cursor.execute(_FIND_CLAIMS, (list(merchants), list(keys)), prepare=True)
             found = {
@@ -120,16 +122,12 @@ class PostgresTokenStore:
         for name in names:
             by_day[name.token_id.purge_day].append(name)
         found = {}
-        async with batch_connection_of(self._pool) as connection:
+        async with batch_connection_of(self._batches) as connection:
             cursor = connection.cursor(binary=True)
             for day, of_day in by_day.items():
                 merchants = [name.merchant_id for name in of_day]
-                # Planned each time, with the day in sight: a plan for any day would lock every partition.
-                await cursor.execute(
-                    _GET,
-                    (day, merchants, [name.token_id.text for name in of_day]),
-                    prepare=False,
-                )
+                tokens = [name.token_id.text for name in of_day]
+                await cursor.execute(on_day(_GET, day), (merchants, tokens), prepare=True)
                 for row in await cursor.fetchall():
                     stored = stored_token(row)
                     found[_TokenName(stored.token.merchant_id, stored.token.token_id)] = stored
