@@ -27,6 +27,10 @@ def use_env_file(path: Path | None) -> None:
     _chosen[0] = path
 
 
+def chosen_env_file() -> Path | None:
+    return _chosen[0]
+
+
 def load_settings() -> Settings:
     return Settings.load(_chosen[0])
 
