@@ -25,11 +25,13 @@ def serve_one_of_many(
 ) -> None:
     """One of the processes of `serve --workers`, which starts it."""
     parent = ParentProcess(link)
+    parent.wait_for_turn()
     parent.end_with_it()
     settings = settings_to_serve_with(number)
     count_as(number)
     try:
-        uvloop.run(_serve(settings, database_url(settings), only, parent))
+        url = database_url(settings, migrated=True)
+        uvloop.run(_serve(settings, url, only, parent))
     finally:
         if parent.gone:
             # Its folder is what it would have cleared up itself.

@@ -1,6 +1,6 @@
 """Several processes that do the same work, kept running: whichever dies is replaced, and all end together.
 
-* The first starts alone. What stops it would stop every one, and is said once.
+* The first begins alone. What stops it would stop every one, and is said once. (The others load what they need.)
 * One that dies is replaced at once; one that dies again and again, after a pause that grows.
 * When none has lasted for several tries, all is given up. While one still serves, the others are tried on.
 * Each is joined to this process by a socket (:mod:`parent_process`), and is a new interpreter: what a fork would copy,
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 END_SECONDS = 18.0
 LASTING_SECONDS = 10.0
 TRIES = 5
+_BEGIN = b"\n"
 _PAUSES = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 Command = Callable[[int, int], Sequence[str]]
@@ -104,8 +105,6 @@ class ChildProcesses:
                 place.signal(signal.SIGHUP)
 
     async def _keep(self, place: _Place, started: Callable[[bytes], None]) -> None:
-        if place is not self._places[0]:
-            await self._first_serves.wait()
         while not self._ending.is_set():
             code = await self._live(place, started)
             if not self._ending.is_set():
@@ -128,6 +127,9 @@ class ChildProcesses:
             place.signal(signal.SIGTERM)
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
+            if place is not self._places[0]:
+                await self._first_serves.wait()
+            writer.write(_BEGIN)
             word = await reader.readline()
             if word:
                 self._serves(place, word, started)

@@ -24,6 +24,11 @@ class ParentProcess:
         self._link.set_inheritable(False)
         self.gone = False
 
+    def wait_for_turn(self) -> None:
+        """Until the parent wants this process to begin."""
+        if not self._link.recv(1):
+            raise SystemExit(1)
+
     def end_with_it(self) -> None:
         """From now on this process ends as by SIGTERM once the parent has gone; by force if it takes too long."""
         threading.Thread(target=self._watch, name="parent", daemon=True).start()
