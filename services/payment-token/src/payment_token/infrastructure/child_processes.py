@@ -94,8 +94,10 @@ class ChildProcesses:
         finally:
             asked.cancel()
             await self._end(places)
-        for place in places:
-            place.result()
+        failures = [place.exception() for place in places]
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     def reload(self) -> None:
         """SIGHUP for each. One that is still starting would die of it, and gets it as soon as it serves."""
@@ -130,7 +132,7 @@ class ChildProcesses:
             if place is not self._places[0]:
                 await self._first_serves.wait()
             writer.write(_BEGIN)
-            word = await reader.readline()
+            word = await _first_line(reader)
             if word:
                 self._serves(place, word, started)
             return await place.process.wait()
@@ -187,3 +189,12 @@ class ChildProcesses:
             for place in self._places:
                 place.signal(signal.SIGKILL)
             await asyncio.wait(late)
+
+
+async def _first_line(reader: asyncio.StreamReader) -> bytes:
+    """Empty when the process died before it said anything."""
+    try:
+        return await reader.readline()
+    except ConnectionError:
+        # It died with something unread, and the kernel says so.
+        return b""
