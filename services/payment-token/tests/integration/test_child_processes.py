@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,13 +124,14 @@ else:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 """ + SERVE + "while True: signal.pause()\n")
 
-    async def reload() -> None:
-        while not starting.exists():
-            await asyncio.sleep(0.02)
-        run.children.reload()
-
-    reloading = asyncio.create_task(reload())
-    await run.until(done.exists)
-    await reloading
+    running = asyncio.create_task(run.until(done.exists))
+    await asyncio.to_thread(wait_for, starting)
+    run.children.reload()
+    await running
 
     assert run.buried == []
+
+
+def wait_for(file: Path) -> None:
+    while not file.exists():
+        time.sleep(0.02)
