@@ -5,7 +5,16 @@
 
 from payment_token.bootstrap.key_life import KeyLife
 from payment_token.bootstrap.keys import Keys
-from payment_token.bootstrap.listeners import Listeners, Role, build_listeners, serving
+from payment_token.bootstrap.listeners import Listeners, Role, addresses, build_listeners, serving
 from payment_token.bootstrap.service import Service
 
-__all__ = ["KeyLife", "Keys", "Listeners", "Role", "Service", "build_listeners", "serving"]
+__all__ = [
+    "KeyLife",
+    "Keys",
+    "Listeners",
+    "Role",
+    "Service",
+    "addresses",
+    "build_listeners",
+    "serving",
+]

@@ -27,16 +27,23 @@ def use_env_file(path: Path | None) -> None:
     _chosen[0] = path
 
 
+def chosen_env_file() -> Path | None:
+    return _chosen[0]
+
+
 def load_settings() -> Settings:
     return Settings.load(_chosen[0])
 
 
-def database_url(settings: Settings) -> str:
-    """The database of this deployment, running; in development also migrated to the newest schema."""
+def database_url(settings: Settings, *, migrated: bool = False) -> str:
+    """The database of this deployment, running; in development also migrated to the newest schema.
+
+    ``migrated`` says that it is already.
+    """
     # A command that holds the embedded server ends by the normal way, so that the last one out stops it.
     signal.signal(signal.SIGTERM, _exit_normally)
     url = deployment_url(settings)
-    if settings.in_development:
+    if settings.in_development and not migrated:
         migration.upgrade(url)
     return url
 

@@ -20,7 +20,7 @@ from payment_token.bootstrap import (
 from payment_token.cli.deployment import database_url
 from payment_token.cli.development import DEMO_MERCHANT, init_deployment, restore_registrations
 from payment_token.cli.published_cards import PUBLISHED_CARDS
-from payment_token.cli.serve import end_signalled, reload_on_hangup, wait_for
+from payment_token.cli.serving import end_signalled, reload_on_hangup, wait_for
 from payment_token.cli.terminal import console, listing
 from payment_token.cli.virtual_terminal import VirtualTerminal, inject
 from payment_token.domain.device_payload import PartFormat
