@@ -1,6 +1,8 @@
 """The adapters and use cases of one process."""
 
 import os
+import random
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +10,7 @@ from typing import Self
 
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.background import repeated
-from payment_token.bootstrap.keys import Keys
+from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.release import Release
@@ -17,13 +19,13 @@ from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRotatingKeys
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
-from payment_token.infrastructure.api_key_cache import APIKeyCache
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
+from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import Settings
 
@@ -39,7 +41,9 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.keys = keys
-        self.api_keys = PostgresAPIKeyStore(pool)
+        self.api_keys = RecognisedAPIKeys(
+            PostgresAPIKeyStore(pool), time.monotonic, random.SystemRandom().random
+        )
         self.directory = PostgresDeviceDirectory(
             pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
@@ -68,7 +72,9 @@ class Service:
                 keys.kept_fresh(),
                 repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
             ):
-                yield cls(settings, pool, batches, clock, keys)
+                service = cls(settings, pool, batches, clock, keys)
+                async with repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS):
+                    yield service
 
     def public_use_cases(self) -> PublicUseCases:
         settings = self.settings
@@ -98,7 +104,7 @@ class Service:
             tokenise=tokenise,
             view_token=ViewToken(clock=self.clock, store=self._store),
             revoke_token=RevokeToken(store=self._store),
-            api_keys=APIKeyCache(self.api_keys),
+            api_keys=self.api_keys,
         )
 
     def release(self, policies: WorkerPolicyFile) -> Release:

@@ -1,6 +1,5 @@
 """The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -26,7 +25,9 @@ _IDEMPOTENCY_HEADERS = ("idempotency-key", "x-idempotency-key")
 
 
 class APIKeys(Protocol):
-    async def find(self, key_id: str) -> APIKey | None: ...
+    async def authenticate(self, presented: PresentedKey) -> APIKey:
+        """Raises UnauthenticatedError for an unknown id, a wrong secret and a revoked key, all alike."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
         openapi_extra={**request_body(CreateTokenBody), "parameters": token_headers()},
     )
     async def create(request: Request) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys.find)
+        api_key = await _authenticated(request, use_cases.api_keys)
         body = await read_body(request, CreateTokenBody)
         check_request_id(request)
         tokenise_request = body.to_domain(_idempotency_key(request))
@@ -72,7 +73,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
         openapi_extra={"parameters": [merchant_parameter()]},
     )
     async def view(request: Request, payment_token: str) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys.find)
+        api_key = await _authenticated(request, use_cases.api_keys)
         merchant_id = _merchant(request, api_key)
         return _json(TokenBody.of(await use_cases.view_token(merchant_id, payment_token)))
 
@@ -84,7 +85,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
         openapi_extra={"parameters": [merchant_parameter()]},
     )
     async def revoke(request: Request, payment_token: str) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys.find)
+        api_key = await _authenticated(request, use_cases.api_keys)
         merchant_id = _merchant(request, api_key)
         await use_cases.revoke_token(merchant_id, payment_token)
         return Response(status_code=204)
@@ -92,19 +93,12 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
     return router
 
 
-async def _authenticated(
-    request: Request, find: Callable[[str], Awaitable[APIKey | None]]
-) -> APIKey:
+async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
     given = request.headers.getlist("authorization")
     scheme, _, text = (given[0] if len(given) == 1 else "").partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthenticatedError
-    presented = PresentedKey.parse(SensitiveText(text.strip()))
-    api_key = await find(presented.key_id)
-    if api_key is None:
-        raise UnauthenticatedError
-    api_key.authenticate(presented)
-    return api_key
+    return await api_keys.authenticate(PresentedKey.parse(SensitiveText(text.strip())))
 
 
 def _idempotency_key(request: Request) -> str:
