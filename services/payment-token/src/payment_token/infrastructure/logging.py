@@ -10,6 +10,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
+_ENCODER = json.JSONEncoder(default=str)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -40,7 +41,7 @@ class JSONFormatter(logging.Formatter):
                 f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})"
                 for frame in traceback.extract_tb(record.exc_info[2])
             ]
-        return json.dumps(line, default=str)
+        return _ENCODER.encode(line)
 
 
 def configure_logging(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from payment_token.domain.card_data.payment_data import PAN, PANPart, SADPart
 from payment_token.domain.sensitive import SensitiveBytes, SensitiveText
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _PAN_FIELDS = ("pan", "exp_month", "exp_year", "cardholder_name")
 _SAD_FIELDS = ("service_code", "cvv", "track1", "track2", "emv")
 
@@ -54,7 +55,7 @@ def decode_sad_part(encoded: SensitiveBytes) -> SADPart:
 
 
 def _encode(fields: dict[str, str | int | None]) -> SensitiveBytes:
-    return SensitiveBytes(json.dumps(fields, separators=(",", ":")).encode("ascii"))
+    return SensitiveBytes(_ENCODER.encode(fields).encode("ascii"))
 
 
 def _decode(encoded: SensitiveBytes, names: tuple[str, ...]) -> dict[str, object]:
