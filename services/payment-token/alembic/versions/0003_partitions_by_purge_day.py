@@ -51,6 +51,15 @@ CREATE TABLE payment_tokens_plain (
 )
 """
 
+# What an operator granted on the table that was there, for the one that takes its place.
+_GRANTS = """
+SELECT format('GRANT %s ON payment_tokens TO %s%s', privilege_type,
+              CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+              CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+  FROM pg_class, aclexplode(relacl)
+ WHERE oid = to_regclass('payment_tokens_old') AND grantee <> relowner
+"""
+
 _PARTITIONS_OF_OLD = """
 SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = to_regclass('payment_tokens_partitioned')
 """
@@ -129,9 +138,13 @@ def _days() -> Iterator[date]:
 
 def _swap(new: str) -> None:
     """In one transaction: nobody sees the table without its rows."""
-    op.execute("LOCK TABLE payment_tokens IN ACCESS EXCLUSIVE MODE")
-    op.execute(f"INSERT INTO {new} ({_COLUMNS}) SELECT {_COLUMNS} FROM payment_tokens")
+    op.execute("LOCK TABLE ONLY payment_tokens IN ACCESS EXCLUSIVE MODE")
+    op.execute(
+        f"INSERT INTO {new} ({_COLUMNS}) SELECT {_COLUMNS} FROM payment_tokens"  # noqa: S608 - names of ours
+    )
     op.execute("ALTER TABLE payment_tokens RENAME TO payment_tokens_old")
     op.execute("ALTER INDEX payment_tokens_pkey RENAME TO payment_tokens_old_pkey")
     op.execute(f"ALTER TABLE {new} RENAME TO payment_tokens")
     op.execute(f"ALTER INDEX {new}_pkey RENAME TO payment_tokens_pkey")
+    for grant in op.get_bind().scalars(sa.text(_GRANTS)).all():
+        op.execute(grant)
