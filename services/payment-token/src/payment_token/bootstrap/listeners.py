@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fastapi import APIRouter
+
 from payment_token.api.listener import Listener
 from payment_token.api.rest.application import BEARER, MUTUAL_TLS, application
 from payment_token.api.rest.decrypt_models import DecryptBody
@@ -18,6 +20,7 @@ from payment_token.api.rest.public import public_routes
 from payment_token.api.rest.token_models import CreateTokenBody
 from payment_token.api.tls import mutual_context, server_context
 from payment_token.bootstrap.service import Service
+from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -27,6 +30,7 @@ class Role(StrEnum):
 
     PUBLIC = "public"
     INTERNAL = "internal"
+    MAINTAIN = "maintain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
     settings, metrics = service.settings, RequestMetrics()
     documented = not settings.in_production
     health = health_routes(service.readiness)
+    # A process that makes no tokens is ready without a place for them.
+    release_health = health_routes(service.readiness_to_release)
     listeners = []
     policies = None
     if Role.PUBLIC in roles:
@@ -61,7 +67,7 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         app = application(
             "internal",
-            (internal_routes(service.release(policies)), health),
+            (internal_routes(service.release(policies)), release_health),
             metrics,
             models=(DecryptBody,),
             security=MUTUAL_TLS,
@@ -71,11 +77,23 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         listeners.append(
             Listener("internal", settings.internal_address, app, _internal_tls(settings))
         )
+    listeners.append(
+        _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
+    )
+    return Listeners(tuple(listeners), policies)
+
+
+def maintenance_listeners(settings: Settings, upkeep: Upkeep) -> Listeners:
+    """Of a process that only maintains: health and metrics."""
+    health = health_routes(upkeep.readiness)
+    return Listeners((_metrics_listener(settings, RequestMetrics(), health),), None)
+
+
+def _metrics_listener(settings: Settings, metrics: RequestMetrics, health: APIRouter) -> Listener:
     app = application(
         "metrics", (metrics_route(metrics.registry), health), metrics, documented=False, hints=False
     )
-    listeners.append(Listener("metrics", settings.metrics_address, app))
-    return Listeners(tuple(listeners), policies)
+    return Listener("metrics", settings.metrics_address, app)
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from payment_token.cli import (
     doctor,
     key_rotation,
     keys,
+    maintain,
     quickstart,
     reencrypt,
     serve,
@@ -29,6 +30,7 @@ from payment_token.domain.custody import CustodyError
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_block import KeyBlockError
 from payment_token.domain.key_life.version import KeyLifeError
+from payment_token.domain.maintain import MaintenanceError
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.settings import ConfigurationError
 
@@ -40,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("serve")(serve.serve)
+app.command("maintain")(maintain.maintain)
 app.add_typer(database.app, name="db")
 app.add_typer(development.app, name="dev")
 bdk.app.command("import")(bdk_import.import_bdk)
@@ -86,6 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
         KeyBlockError,
         KeyLifeError,
         ListenError,
+        MaintenanceError,
         PaymentTokenError,
     ) as error:
         _fail(str(error))

@@ -1,13 +1,22 @@
 """``payment-token serve``: the listeners of one process."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 
 import typer
 import uvloop
 
-from payment_token.bootstrap import Listeners, Role, Service, build_listeners, serving
+from payment_token.bootstrap import (
+    Listeners,
+    Role,
+    Service,
+    Upkeep,
+    build_listeners,
+    maintenance_listeners,
+    serving,
+)
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.infrastructure.database.session import embedded_server
@@ -21,7 +30,9 @@ logger = logging.getLogger(__name__)
 
 def serve(
     only: list[Role] = typer.Option(
-        [], "--only", help="Run only this part; repeatable. Default: everything."
+        [],
+        "--only",
+        help="Run only this part; repeatable. Default: everything; outside development all but maintain.",
     ),
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C. SIGHUP reads the worker policy again."""
@@ -29,19 +40,41 @@ def serve(
     configure_logging(debug=settings.debug)
     forbid_core_dumps()
     check_safe_to_start(settings)
-    uvloop.run(_serve(settings, database_url(settings), only or list(Role)))
+    roles = set(only or default_roles(settings))
+    serve_roles = _maintain if roles == {Role.MAINTAIN} else _serve
+    uvloop.run(serve_roles(settings, database_url(settings), roles))
 
 
-async def _serve(settings: Settings, url: str, roles: list[Role]) -> None:
+def default_roles(settings: Settings) -> list[Role]:
+    """Outside development a process that answers requests does not get the login that maintenance needs."""
+    return [role for role in Role if settings.in_development or role is not Role.MAINTAIN]
+
+
+async def _serve(settings: Settings, url: str, roles: set[Role]) -> None:
     ended = end_signalled()
-    async with Service.started(settings, url) as service:
+    async with contextlib.AsyncExitStack() as stack:
+        service = await stack.enter_async_context(Service.started(settings, url))
+        if Role.MAINTAIN in roles:
+            await stack.enter_async_context(Upkeep(settings, url).kept_up())
         listeners = build_listeners(service, roles)
-        reload_on_hangup(listeners)
-        async with serving(listeners):
-            for listener in listeners.all:
-                logger.info("listening", extra={"listener": listener.name, "url": listener.url})
-            await wait_for(ended, settings)
-            logger.info("draining")
+        await _listen(listeners, ended, settings)
+
+
+async def _maintain(settings: Settings, url: str, _: set[Role]) -> None:
+    """Without any key: what expires is dropped unseen."""
+    ended = end_signalled()
+    upkeep = Upkeep(settings, url)
+    async with upkeep.kept_up():
+        await _listen(maintenance_listeners(settings, upkeep), ended, settings)
+
+
+async def _listen(listeners: Listeners, ended: asyncio.Event, settings: Settings) -> None:
+    reload_on_hangup(listeners)
+    async with serving(listeners):
+        for listener in listeners.all:
+            logger.info("listening", extra={"listener": listener.name, "url": listener.url})
+        await wait_for(ended, settings)
+        logger.info("draining")
 
 
 def end_signalled() -> asyncio.Event:
