@@ -109,38 +109,41 @@ class Maintain:
             # 2. before anything is dropped: a purge can wait, a request cannot
             needed = needed_purge_days(today, self._max_ttl + timedelta(days=SPARE_DAYS))
             have = {partition.purge_day for partition in present}
-            made, missing = await _make(tables, [day for day in needed if day not in have])
+            lacking = [day for day in needed if day not in have]
+            made = await _make(tables, lacking)
             # 3.
             due = [partition for partition in present if partition.purge_day <= today]
-            dropped, kept = await _drop(tables, due)
+            dropped = await _drop(tables, due)
             # 4.
             keys = await _delete_keys(tables)
-            tokens = sum(partition.about_tokens for partition in dropped)
-            return Maintained(made, len(dropped), tokens, keys, missing, kept)
+            return Maintained(
+                made=made,
+                dropped=dropped,
+                about_tokens=sum(partition.about_tokens for partition in due[:dropped]),
+                keys=keys,
+                missing=lacking[made:],
+                kept=[partition.purge_day for partition in due[dropped:]],
+            )
 
 
-async def _make(tables: MaintainedTables, days: Sequence[date]) -> tuple[int, list[date]]:
-    missing = []
-    for day in days:
+async def _make(tables: MaintainedTables, days: Sequence[date]) -> int:
+    for made, day in enumerate(days):
         try:
             await tables.make_partition(day)
         except BusyError:
-            missing.append(day)
-    return len(days) - len(missing), missing
+            # Whoever is at work on the table is so for every day.
+            return made
+    return len(days)
 
 
-async def _drop(
-    tables: MaintainedTables, due: Sequence[Partition]
-) -> tuple[list[Partition], list[date]]:
-    dropped: list[Partition] = []
-    for partition in due:
+async def _drop(tables: MaintainedTables, due: Sequence[Partition]) -> int:
+    for dropped, partition in enumerate(due):
         try:
             await tables.drop_partition(partition.purge_day)
         except BusyError:
             # The database takes one out of a table at a time, so the younger ones wait with it.
-            return dropped, [left.purge_day for left in due[len(dropped) :]]
-        dropped.append(partition)
-    return dropped, []
+            return dropped
+    return len(due)
 
 
 async def _delete_keys(tables: MaintainedTables) -> int:
