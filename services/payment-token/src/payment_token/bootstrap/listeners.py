@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fastapi import APIRouter
+
 from payment_token.api.listener import Listener
 from payment_token.api.rest.application import BEARER, MUTUAL_TLS, application
 from payment_token.api.rest.decrypt_models import DecryptBody
@@ -19,6 +21,7 @@ from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
 from payment_token.api.tls import mutual_context, server_context
 from payment_token.bootstrap.service import Service
+from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -28,6 +31,7 @@ class Role(StrEnum):
 
     PUBLIC = "public"
     INTERNAL = "internal"
+    MAINTAIN = "maintain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ def addresses(settings: Settings, roles: Collection[Role]) -> dict[str, str]:
         Role.PUBLIC: settings.public_address,
         Role.INTERNAL: settings.internal_address,
     }
-    return {role.value: of_roles[role] for role in Role if role in roles} | {
+    return {role.value: of_roles[role] for role in of_roles if role in roles} | {
         "metrics": settings.metrics_address
     }
 
@@ -61,6 +65,8 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
     documented = not settings.in_production
     health = health_routes(service.readiness)
     counted = metrics_route(of_all_processes(metrics.registry))
+    # A process that makes no tokens is ready without a place for them.
+    release_health = health_routes(service.readiness_to_release)
     listeners = []
     policies = None
     if Role.PUBLIC in roles:
@@ -79,7 +85,7 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         app = application(
             "internal",
-            (health,),
+            (release_health,),
             metrics,
             plain=internal_routes(service.release(policies)),
             models=(DecryptBody,),
@@ -90,9 +96,27 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         listeners.append(
             Listener("internal", settings.internal_address, app, _internal_tls(settings))
         )
-    app = application("metrics", (counted, health), metrics, documented=False, hints=False)
-    listeners.append(Listener("metrics", settings.metrics_address, app))
+    listeners.append(
+        _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
+    )
     return Listeners(tuple(listeners), policies)
+
+
+def maintenance_listeners(settings: Settings, upkeep: Upkeep) -> Listeners:
+    """Of a process that only maintains: health and metrics."""
+    health = health_routes(upkeep.readiness)
+    return Listeners((_metrics_listener(settings, RequestMetrics(), health),), None)
+
+
+def _metrics_listener(settings: Settings, metrics: RequestMetrics, health: APIRouter) -> Listener:
+    app = application(
+        "metrics",
+        (metrics_route(of_all_processes(metrics.registry)), health),
+        metrics,
+        documented=False,
+        hints=False,
+    )
+    return Listener("metrics", settings.metrics_address, app)
 
 
 @asynccontextmanager

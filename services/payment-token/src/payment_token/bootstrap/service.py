@@ -23,6 +23,7 @@ from payment_token.infrastructure.database.api_key_store import PostgresAPIKeySt
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.partitions import PostgresPartitions
 from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
@@ -30,6 +31,7 @@ from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import Settings
 
 SELF_TEST_FAILED = "self_test_failed"
+PARTITIONS_MISSING = "partitions_missing"
 
 
 class Service:
@@ -48,6 +50,7 @@ class Service:
             pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
         self.audit_log = PostgresAuditLog(pool, batches)
+        self._partitions = PostgresPartitions(pool, settings.max_ttl)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
@@ -121,6 +124,17 @@ class Service:
 
     async def readiness(self) -> dict[str, str]:
         """What is not ready, by name."""
+        failing = await self.readiness_to_release()
+        try:
+            # Maintenance keeps two weeks more than that: it has failed for as long, and creates are about to.
+            if await self._partitions.missing():
+                failing["partitions"] = PARTITIONS_MISSING
+        except PaymentTokenError as error:
+            failing["partitions"] = error.code
+        return failing
+
+    async def readiness_to_release(self) -> dict[str, str]:
+        """Likewise, for a process that makes no tokens."""
         checks: dict[str, Callable[[], Awaitable[object]]] = {
             "database": self.clock.synchronise,
             "clock": self._check_clock,

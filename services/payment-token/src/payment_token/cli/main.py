@@ -18,6 +18,7 @@ from payment_token.cli import (
     doctor,
     key_rotation,
     keys,
+    maintain,
     quickstart,
     reencrypt,
     serve,
@@ -31,6 +32,7 @@ from payment_token.domain.custody import CustodyError
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_block import KeyBlockError
 from payment_token.domain.key_life.version import KeyLifeError
+from payment_token.domain.maintain import MaintenanceError
 from payment_token.infrastructure.child_processes import ChildrenFailedError
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.settings import ConfigurationError
@@ -44,6 +46,7 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command(serve_many.COMMAND, hidden=True)(serve_one_of_many.serve_one_of_many)
+app.command("maintain")(maintain.maintain)
 app.add_typer(database.app, name="db")
 app.add_typer(development.app, name="dev")
 bdk.app.command("import")(bdk_import.import_bdk)
@@ -91,6 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         KeyBlockError,
         KeyLifeError,
         ListenError,
+        MaintenanceError,
         PaymentTokenError,
     ) as error:
         _fail(str(error))

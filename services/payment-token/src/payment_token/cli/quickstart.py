@@ -14,6 +14,7 @@ from payment_token.bootstrap import (
     Listeners,
     Role,
     Service,
+    Upkeep,
     build_listeners,
     serving,
 )
@@ -74,7 +75,8 @@ async def _walk(settings: Settings, url: str, *, stay: bool) -> None:
             await tour.audit_is_there()
             if stay:
                 console.print("\nThe service stays up. Ctrl-C ends it.")
-                await wait_for(ended, settings)
+                async with Upkeep(settings, url).kept_up():
+                    await wait_for(ended, settings)
             else:
                 console.print(
                     "\nDone; everything is stopped again. Keep it running with ./scripts/quickstart.sh --serve,"

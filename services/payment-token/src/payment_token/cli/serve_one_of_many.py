@@ -9,13 +9,13 @@ import typer
 import uvloop
 
 from payment_token.api.rest.shared_counts import FOLDER, count_as
-from payment_token.bootstrap import Role, Service, build_listeners, serving
+from payment_token.bootstrap import Role, serving
 from payment_token.cli.deployment import database_url
 from payment_token.cli.serving import (
     end_signalled,
-    look_for_garbage_less_often,
     reload_on_hangup,
     settings_to_serve_with,
+    started,
 )
 from payment_token.infrastructure.parent_process import ParentProcess
 from payment_token.settings import Settings
@@ -45,10 +45,8 @@ def serve_one_of_many(
 
 async def _serve(settings: Settings, url: str, roles: list[Role], parent: ParentProcess) -> None:
     ended = end_signalled()
-    async with Service.started(settings, url) as service:
-        listeners = build_listeners(service, roles)
+    async with started(settings, url, roles) as listeners:
         reload_on_hangup(listeners)
-        look_for_garbage_less_often()
         async with serving(listeners, shared=True):
             parent.tell(json.dumps(listeners.urls).encode())
             # The parent logs where they listen, and looks after the embedded database.

@@ -4,8 +4,17 @@ import asyncio
 import gc
 import logging
 import signal
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
 
-from payment_token.bootstrap import Listeners
+from payment_token.bootstrap import (
+    Listeners,
+    Role,
+    Service,
+    Upkeep,
+    build_listeners,
+    maintenance_listeners,
+)
 from payment_token.cli.deployment import load_settings
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.infrastructure.database.session import embedded_server
@@ -28,7 +37,25 @@ def settings_to_serve_with(serving_process: int | None = None) -> Settings:
     return settings
 
 
-def look_for_garbage_less_often() -> None:
+@asynccontextmanager
+async def started(
+    settings: Settings, url: str, roles: Collection[Role]
+) -> AsyncIterator[Listeners]:
+    """What the roles need, at work while the block runs. A process that only maintains opens no key."""
+    async with AsyncExitStack() as stack:
+        upkeep = Upkeep(settings, url)
+        if Role.MAINTAIN in roles:
+            await stack.enter_async_context(upkeep.kept_up())
+        if set(roles) == {Role.MAINTAIN}:
+            yield maintenance_listeners(settings, upkeep)
+            return
+        service = await stack.enter_async_context(Service.started(settings, url))
+        listeners = build_listeners(service, roles)
+        _look_for_garbage_less_often()
+        yield listeners
+
+
+def _look_for_garbage_less_often() -> None:
     """What was made until now stays for good, and is not looked at again.
 
     Requests make no cycles to speak of: looking for some after every few hundred objects cost a tenth of their time.
