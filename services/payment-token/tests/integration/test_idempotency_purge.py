@@ -114,7 +114,7 @@ async def test_a_key_outlives_its_purged_token_and_makes_no_second_one(
     kept: MaintainedDatabase,
 ) -> None:
     world = World(time=datetime.now(UTC), index_keys=FixedKeys("v1"))
-    world.store = PostgresTokenStore(kept.pool, timedelta(hours=24))  # type: ignore[assignment]
+    world.store = PostgresTokenStore(kept.pool, kept.pool, timedelta(hours=24))  # type: ignore[assignment]
     request = world.request(key="k", ttl_seconds=1)
     made = await world.tokenise(request)
     async with kept.maintenance.alone() as tables:

@@ -78,7 +78,7 @@ async def _revoke(kept: MaintainedDatabase) -> None:
 
 async def _release(kept: MaintainedDatabase) -> None:
     token = await _create(kept)
-    await PostgresAuditLog(kept.pool).record_release(_release_of(token), with_sad=True)
+    await PostgresAuditLog(kept.pool, kept.pool).record_release(_release_of(token), with_sad=True)
 
 
 @pytest.mark.parametrize("request_work", [_create, _get, _revoke, _release])

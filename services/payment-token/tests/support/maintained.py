@@ -78,5 +78,5 @@ async def maintained_database(url: str) -> AsyncIterator[MaintainedDatabase]:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute(_KEYS)
         async with new_pool(url) as pool:
-            store = PostgresTokenStore(pool, WINDOW)
+            store = PostgresTokenStore(pool, pool, WINDOW)
             yield MaintainedDatabase(url, pool, store, database, PostgresMaintenance(url))
