@@ -8,16 +8,28 @@ import json
 from contextlib import suppress
 
 from payment_token.domain.card_data.payment_data import PAN, PANPart, SADPart
-from payment_token.domain.sensitive import SensitiveBytes, SensitiveText
+from payment_token.domain.sensitive import Sensitive, SensitiveBytes, SensitiveText
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"))
 _PAN_FIELDS = ("pan", "exp_month", "exp_year", "cardholder_name")
 _SAD_FIELDS = ("service_code", "cvv", "track1", "track2", "emv")
+_TEXT = json.JSONEncoder()
+
+
+def _form(names: tuple[str, ...]) -> str:
+    return "{" + ",".join([f'"{name}":%s' for name in names]) + "}"
+
+
+_PAN_FORM, _SAD_FORM = _form(_PAN_FIELDS), _form(_SAD_FIELDS)
 
 
 def encode_pan_part(part: PANPart) -> SensitiveBytes:
-    values = (part.pan.reveal(), part.exp_month, part.exp_year, _revealed(part.cardholder_name))
-    return _encode(dict(zip(_PAN_FIELDS, values, strict=True)))
+    values = (
+        _json_text(part.pan),
+        _json_number(part.exp_month),
+        _json_number(part.exp_year),
+        _json_text(part.cardholder_name),
+    )
+    return SensitiveBytes((_PAN_FORM % values).encode("ascii"))
 
 
 def decode_pan_part(encoded: SensitiveBytes) -> PANPart:
@@ -38,8 +50,14 @@ def decode_pan_part(encoded: SensitiveBytes) -> PANPart:
 
 
 def encode_sad_part(part: SADPart) -> SensitiveBytes:
-    values = (part.service_code, part.cvv, part.track1, part.track2, part.emv)
-    return _encode(dict(zip(_SAD_FIELDS, map(_revealed, values), strict=True)))
+    values = (
+        _json_text(part.service_code),
+        _json_text(part.cvv),
+        _json_text(part.track1),
+        _json_text(part.track2),
+        _json_text(part.emv),
+    )
+    return SensitiveBytes((_SAD_FORM % values).encode("ascii"))
 
 
 def decode_sad_part(encoded: SensitiveBytes) -> SADPart:
@@ -54,10 +72,6 @@ def decode_sad_part(encoded: SensitiveBytes) -> SADPart:
     raise ValueError("not an encoded SAD part")
 
 
-def _encode(fields: dict[str, str | int | None]) -> SensitiveBytes:
-    return SensitiveBytes(_ENCODER.encode(fields).encode("ascii"))
-
-
 def _decode(encoded: SensitiveBytes, names: tuple[str, ...]) -> dict[str, object]:
     with suppress(RecursionError):
         fields = json.loads(encoded.reveal())
@@ -66,8 +80,12 @@ def _decode(encoded: SensitiveBytes, names: tuple[str, ...]) -> dict[str, object
     raise ValueError("not these fields")
 
 
-def _revealed(text: SensitiveText | None) -> str | None:
-    return None if text is None else text.reveal()
+def _json_text(text: Sensitive[str] | None) -> str:
+    return "null" if text is None else _TEXT.encode(text.reveal())
+
+
+def _json_number(number: int | None) -> str:
+    return "null" if number is None else str(number)
 
 
 def _text(value: object) -> SensitiveText:
