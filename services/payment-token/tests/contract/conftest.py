@@ -9,7 +9,7 @@ import pytest
 
 from payment_token.domain.ports import AuditLog, TokenStore
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
-from payment_token.infrastructure.database.pool import new_pool
+from payment_token.infrastructure.database.pool import new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from tests.fakes.memory_audit_log import MemoryAuditLog
 from tests.fakes.memory_token_store import MemoryTokenStore
@@ -41,10 +41,10 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             " VALUES ('service', 'v1', 'active', 'local:kek', '', 'test'),"
             " ('index', 'v1', 'active', 'local:kek', '', 'test')"
         )
-        async with new_pool(url) as pool:
+        async with new_pool(url) as pool, new_batch_pool(url) as batches:
             yield Stores(
-                PostgresTokenStore(pool, WINDOW),
-                PostgresAuditLog(pool),
+                PostgresTokenStore(pool, batches, WINDOW),
+                PostgresAuditLog(pool, batches),
                 lambda: database.execute(
                     "UPDATE encryption_keys SET state = 'decrypt-only' WHERE purpose = 'service'"
                 )

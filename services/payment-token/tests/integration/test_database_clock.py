@@ -56,7 +56,7 @@ async def test_a_token_whose_time_is_off_is_refused(database_url: str, seconds_o
             " VALUES ('service', 'v1', 'active', 'local:kek', '', 'test')"
         )
     async with new_pool(database_url) as pool:
-        store = PostgresTokenStore(pool, timedelta(hours=1))
+        store = PostgresTokenStore(pool, pool, timedelta(hours=1))
         new = new_token(datetime.now(UTC) + timedelta(seconds=seconds_off))
 
         with pytest.raises(DatabaseUnavailableError, match="clocks"):

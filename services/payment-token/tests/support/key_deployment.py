@@ -121,5 +121,5 @@ async def key_deployment(
             async with Keys.opened(configured, pool, clock) as keys:
                 async with keys.kept_fresh():
                     pass
-                store = PostgresTokenStore(pool, WINDOW)
+                store = PostgresTokenStore(pool, pool, WINDOW)
                 yield KeyDeployment(keys, KeyLife(keys, pool), store, database, configured, url, {})

@@ -46,11 +46,11 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
     listeners = []
     policies = None
     if Role.PUBLIC in roles:
-        routers = (public_routes(service.public_use_cases()), health)
         app = application(
             "public",
-            (*routers, metrics_route(metrics.registry)) if documented else routers,
+            (health, metrics_route(metrics.registry)) if documented else (health,),
             metrics,
+            plain=public_routes(service.public_use_cases()),
             models=(CreateTokenBody,),
             security=BEARER,
             documented=documented,
@@ -61,8 +61,9 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         app = application(
             "internal",
-            (internal_routes(service.release(policies)), health),
+            (health,),
             metrics,
+            plain=internal_routes(service.release(policies)),
             models=(DecryptBody,),
             security=MUTUAL_TLS,
             documented=documented,

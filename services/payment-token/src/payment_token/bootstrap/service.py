@@ -17,11 +17,12 @@ from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRotatingKeys
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
+from payment_token.infrastructure.api_key_cache import APIKeyCache
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
-from payment_token.infrastructure.database.pool import Pool, new_pool
+from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import Settings
@@ -32,18 +33,20 @@ SELF_TEST_FAILED = "self_test_failed"
 class Service:
     """Use it as ``async with Service.started(settings, url)``."""
 
-    def __init__(self, settings: Settings, pool: Pool, clock: DatabaseClock, keys: Keys) -> None:
+    def __init__(
+        self, settings: Settings, pool: Pool, batches: Pool, clock: DatabaseClock, keys: Keys
+    ) -> None:
         self.settings = settings
         self.clock = clock
         self.keys = keys
         self.api_keys = PostgresAPIKeyStore(pool)
         self.directory = PostgresDeviceDirectory(
-            pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
+            pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
-        self.audit_log = PostgresAuditLog(pool)
+        self.audit_log = PostgresAuditLog(pool, batches)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
-        self._store = PostgresTokenStore(pool, settings.idempotency_window)
+        self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
 
     @classmethod
     @asynccontextmanager
@@ -57,7 +60,7 @@ class Service:
 
         After a failed self-test it is up all the same, is not ready, and uses no key.
         """
-        async with new_pool(database_url) as pool:
+        async with new_pool(database_url) as pool, new_batch_pool(database_url) as batches:
             clock = DatabaseClock(pool)
             await clock.synchronise()
             async with (
@@ -65,7 +68,7 @@ class Service:
                 keys.kept_fresh(),
                 repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
             ):
-                yield cls(settings, pool, clock, keys)
+                yield cls(settings, pool, batches, clock, keys)
 
     def public_use_cases(self) -> PublicUseCases:
         settings = self.settings
@@ -95,7 +98,7 @@ class Service:
             tokenise=tokenise,
             view_token=ViewToken(clock=self.clock, store=self._store),
             revoke_token=RevokeToken(store=self._store),
-            api_keys=self.api_keys,
+            api_keys=APIKeyCache(self.api_keys),
         )
 
     def release(self, policies: WorkerPolicyFile) -> Release:

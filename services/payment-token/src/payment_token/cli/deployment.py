@@ -86,7 +86,7 @@ def with_key_life(settings: Settings, work: Callable[[KeyLife], Awaitable[Result
 
 def directory_of(settings: Settings, pool: Pool) -> PostgresDeviceDirectory:
     return PostgresDeviceDirectory(
-        pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
+        pool, pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
     )
 
 

@@ -14,6 +14,7 @@ import payment_token
 from payment_token.api.rest.bounds import Bounded
 from payment_token.api.rest.observation import Observed, RequestMetrics, note_error_code
 from payment_token.api.rest.openapi import describe
+from payment_token.api.rest.plain_routes import AnswerTo, PlainRoutes
 from payment_token.api.rest.problem import MEDIA_TYPE, problem_response
 from payment_token.api.rest.request_context import request_id_of
 from payment_token.domain.errors import (
@@ -37,12 +38,16 @@ def application(
     routers: tuple[APIRouter, ...],
     metrics: RequestMetrics,
     *,
+    plain: APIRouter | None = None,
     models: tuple[type[BaseModel], ...] = (),
     security: dict[str, Any] | None = None,
     documented: bool,
     hints: bool,
 ) -> ASGIApp:
-    """``documented`` serves OpenAPI; ``hints`` adds the stage of a failed decryption: both outside production only."""
+    """``plain`` are the routes that FastAPI only describes.
+
+    ``documented`` serves OpenAPI; ``hints`` adds the stage of a failed decryption: both outside production only.
+    """
     app = FastAPI(
         title=f"Payment Token Service, {listener} API",
         version=payment_token.__version__,
@@ -51,18 +56,21 @@ def application(
         docs_url="/docs" if documented else None,
         redirect_slashes=False,
     )
-    for router in routers:
+    answer_to = _answering(hints=hints)
+    for router in routers if plain is None else (plain, *routers):
         app.include_router(router)
-    _answer_errors(app, hints=hints)
+    app.add_exception_handler(PaymentTokenError, answer_to)
+    app.add_exception_handler(HTTPException, _not_routed)
+    app.add_exception_handler(Exception, answer_to)
     describe(app, models, security or {})
-    return Observed(Bounded(app), listener, metrics)
+    served: ASGIApp = app if plain is None else PlainRoutes(plain, app, answer_to)
+    return Observed(Bounded(served), listener, metrics)
 
 
-def _answer_errors(app: FastAPI, *, hints: bool) -> None:
-    @app.exception_handler(PaymentTokenError)
-    async def refused(request: Request, error: Exception) -> Response:
+def _answering(*, hints: bool) -> AnswerTo:
+    async def answer_to(request: Request, error: Exception) -> Response:
         if not isinstance(error, PaymentTokenError):
-            raise error
+            return _defect(request, error)
         note_error_code(request.scope, error.code)
         if isinstance(error, RecordIntegrityFailureError):
             logger.critical(
@@ -70,31 +78,38 @@ def _answer_errors(app: FastAPI, *, hints: bool) -> None:
             )
         return problem_response(request, error, hints=hints)
 
-    @app.exception_handler(HTTPException)
-    async def not_routed(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 400
-        ours = {404: RouteNotFoundError, 405: MethodNotAllowedError}.get(
-            status, MalformedRequestError
-        )()
-        note_error_code(request.scope, ours.code)
-        response = problem_response(request, ours, hints=False)
-        if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
-            response.headers["Allow"] = error.headers["Allow"]
-        return response
+    return answer_to
 
-    @app.exception_handler(Exception)
-    async def defect(request: Request, _: Exception) -> Response:
-        # Not a deliberate answer but a defect of the service. It must at least not carry the exception's text.
-        note_error_code(request.scope, "internal_error")
-        return JSONResponse(
-            {
-                "type": "urn:payment-token:error:internal_error",
-                "title": "Internal error",
-                "status": 500,
-                "code": "internal_error",
-                "detail": "A defect of the service. Operators can find it by the request id.",
-                "request_id": request_id_of(request),
-            },
-            500,
-            media_type=MEDIA_TYPE,
-        )
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    ours = {404: RouteNotFoundError, 405: MethodNotAllowedError}.get(
+        status, MalformedRequestError
+    )()
+    note_error_code(request.scope, ours.code)
+    response = problem_response(request, ours, hints=False)
+    if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def _defect(request: Request, error: Exception) -> Response:
+    # Not a deliberate answer but a defect of the service. It must at least not carry the exception's text.
+    logger.error(
+        "defect",
+        exc_info=error,
+        extra={"request_id": request_id_of(request)},
+    )
+    note_error_code(request.scope, "internal_error")
+    return JSONResponse(
+        {
+            "type": "urn:payment-token:error:internal_error",
+            "title": "Internal error",
+            "status": 500,
+            "code": "internal_error",
+            "detail": "A defect of the service. Operators can find it by the request id.",
+            "request_id": request_id_of(request),
+        },
+        500,
+        media_type=MEDIA_TYPE,
+    )

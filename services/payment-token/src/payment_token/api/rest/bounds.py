@@ -6,7 +6,6 @@ the same idempotency key. The time that a caller takes to send its body has a bo
 """
 
 import asyncio
-import contextlib
 import time
 
 from starlette.requests import Request
@@ -27,7 +26,10 @@ AT_ONCE = 500
 
 
 class Bounded:
-    """ASGI middleware around an application."""
+    """ASGI middleware around an application.
+
+    At the deadline the answer leaves; the call itself ends when the application does, and counts until then.
+    """
 
     def __init__(
         self, app: ASGIApp, *, at_once: int = AT_ONCE, deadline_seconds: float = DEADLINE_SECONDS
@@ -35,85 +37,82 @@ class Bounded:
         self._app = app
         self._at_once = at_once
         self._deadline_seconds = deadline_seconds
-        self._working: set[asyncio.Task[None]] = set()
+        self._working = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if len(self._working) >= self._at_once:
+        if self._working >= self._at_once:
             await _answer(OverloadedError(), scope, receive, send)
             return
-        answer, body = _Answer(send), _Body(receive)
-        task = asyncio.create_task(self._work(scope, body, answer))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
-        await asyncio.wait({task}, timeout=self._deadline_seconds)
-        while (
-            not task.done()
-            and (left := body.last_arrival + self._deadline_seconds - time.monotonic()) > 0
-        ):
-            await asyncio.wait({task}, timeout=left)
-        if task.done():
-            await task
-        elif answer.begun:
-            # Only the client keeps it from ending now.
-            await task
-        else:
-            answer.abandoned = True
-            task.add_done_callback(_drop_outcome)
-            await _answer(DatabaseUnavailableError(), scope, receive, send)
-
-    async def _work(self, scope: Scope, body: "_Body", answer: "_Answer") -> None:
-        await self._app(scope, body.receive, answer.send)
+        request = _Watched(scope, receive, send, self._deadline_seconds)
+        self._working += 1
+        try:
+            await self._app(scope, request.receive, request.send)
+        except Exception:
+            # An answer has left already; what became of the work, nobody here can be told.
+            if not request.given_up:
+                raise
+        finally:
+            self._working -= 1
+            request.end()
 
 
-class _Body:
-    """What a caller sends. ``last_arrival`` is when it last was this request's turn to go on."""
+class _Watched:
+    """A request with its deadline. A timer costs less than a task for each request, which nearly always is in time."""
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, deadline_seconds: float) -> None:
+        self._scope = scope
         self._receive = receive
-        self._ends_at = time.monotonic() + BODY_SECONDS
-        self.last_arrival = time.monotonic()
+        self._send = send
+        self._deadline_seconds = deadline_seconds
+        self._body_ends_at = time.monotonic() + BODY_SECONDS
+        # When it last was this request's turn to go on. While it waits for the body, the clock that counts is the body's.
+        self._last_arrival = time.monotonic()
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(deadline_seconds, self._look)
+        self._answering: asyncio.Task[None] | None = None
+        self._answer_begun = False
+        self.given_up = False
 
     async def receive(self) -> Message:
         """Raises MalformedRequestError when the body does not arrive in time."""
-        # While it waits, the clock that counts is the body's.
-        self.last_arrival = self._ends_at
+        self._last_arrival = self._body_ends_at
         message = None
         try:
-            async with asyncio.timeout(self._ends_at - time.monotonic()):
+            async with asyncio.timeout(self._body_ends_at - time.monotonic()):
                 message = await self._receive()
         except TimeoutError:
             pass
         finally:
-            self.last_arrival = time.monotonic()
+            self._last_arrival = time.monotonic()
         if message is None:
             raise MalformedRequestError(
                 f"The body did not arrive within {BODY_SECONDS:.0f} seconds."
             )
         return message
 
-
-class _Answer:
-    """What an application sends, until its request is given up."""
-
-    def __init__(self, send: Send) -> None:
-        self._send = send
-        self.begun = False
-        self.abandoned = False
-
     async def send(self, message: Message) -> None:
-        if not self.abandoned:
-            self.begun = True
+        if not self.given_up:
+            self._answer_begun = True
             await self._send(message)
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        left = self._last_arrival + self._deadline_seconds - time.monotonic()
+        if left > 0:
+            self._timer = self._loop.call_later(left, self._look)
+        elif not self._answer_begun:
+            # Once an answer has begun, only the client keeps it from ending.
+            self.given_up = True
+            self._answering = self._loop.create_task(
+                _answer(DatabaseUnavailableError(), self._scope, self._receive, self._send)
+            )
 
 
 async def _answer(error: PaymentTokenError, scope: Scope, receive: Receive, send: Send) -> None:
     note_error_code(scope, error.code)
     await problem_response(Request(scope), error, hints=False)(scope, receive, send)
-
-
-def _drop_outcome(task: asyncio.Task[None]) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        task.exception()

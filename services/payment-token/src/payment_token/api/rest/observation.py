@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from payment_token.api.rest.request_context import assign_request_id
+from payment_token.domain.identifiers import RequestId
 
 logger = logging.getLogger(__name__)
 
@@ -55,36 +56,26 @@ class Observed:
         self._app = app
         self._listener = listener
         self._metrics = metrics
+        # The labels are few: templates of routes, and codes of the one error table.
+        self._counted: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = assign_request_id(scope)
-        started = time.perf_counter()
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [
-                    *message["headers"],
-                    (b"x-request-id", request_id.encode("ascii")),
-                ]
-            await send(message)
-
+        answer = _Answer(self, scope, send)
         try:
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, answer.send)
         finally:
-            self._note(scope, status, time.perf_counter() - started)
+            answer.note()
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def note(self, scope: Scope, request_id: RequestId, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unmatched")
         method = scope["method"] if scope["method"] in _METHODS else "other"
         code = scope.get(_CODE, "ok")
-        self._metrics.requests.labels(self._listener, route, method, str(status), code).inc()
-        self._metrics.seconds.labels(self._listener, route, method).observe(seconds)
+        requests, durations = self._counters(route, method, status, code)
+        requests.inc()
+        durations.observe(seconds)
         logger.info(
             "request",
             extra={
@@ -94,9 +85,54 @@ class Observed:
                 "status": status,
                 "code": code,
                 "milliseconds": round(seconds * 1000, 2),
-                "request_id": scope["payment_token.request_id"],
+                "request_id": request_id,
             },
         )
+
+    def _counters(
+        self, route: str, method: str, status: int, code: str
+    ) -> tuple[Counter, Histogram]:
+        name = (route, method, status, code)
+        found = self._counted.get(name)
+        if found is None:
+            found = self._counted[name] = (
+                self._metrics.requests.labels(self._listener, route, method, str(status), code),
+                self._metrics.seconds.labels(self._listener, route, method),
+            )
+        return found
+
+
+class _Answer:
+    """The answer on its way out. It is noted when its last byte has left: an application may go on for long after it."""
+
+    __slots__ = ("_noted", "_observed", "_request_id", "_scope", "_send", "_started", "_status")
+
+    def __init__(self, observed: Observed, scope: Scope, send: Send) -> None:
+        self._observed = observed
+        self._scope = scope
+        self._send = send
+        self._request_id = assign_request_id(scope)
+        self._started = time.perf_counter()
+        self._status = 0
+        self._noted = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            message["headers"] = [
+                *message["headers"],
+                (b"x-request-id", self._request_id.encode("ascii")),
+            ]
+        await self._send(message)
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            self.note()
+
+    def note(self) -> None:
+        if not self._noted:
+            self._noted = True
+            self._observed.note(
+                self._scope, self._request_id, self._status, time.perf_counter() - self._started
+            )
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from payment_token.api.strict_json import parse_json
 from payment_token.domain.errors import (
@@ -58,18 +58,17 @@ async def _read_bounded(request: Request, limit: int) -> bytes:
     stated = request.headers.get("content-length", "0")
     if stated.isdecimal() and int(stated[:20]) > limit:
         raise PayloadTooLargeError(f"The body is larger than {limit} bytes.")
-    body = bytearray()
-    disconnected = False
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > limit:
-                raise PayloadTooLargeError(f"The body is larger than {limit} bytes.")
-    except ClientDisconnect:
-        disconnected = True
-    if disconnected:
-        raise MalformedRequestError("The body ended before its stated length.")
-    return bytes(body)
+    body = b""
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedRequestError("The body ended before its stated length.")
+        chunk: bytes = message.get("body", b"")
+        body += chunk
+        if len(body) > limit:
+            raise PayloadTooLargeError(f"The body is larger than {limit} bytes.")
+        if not message.get("more_body", False):
+            return body
 
 
 def _place(location: tuple[int | str, ...], kind: str) -> str:

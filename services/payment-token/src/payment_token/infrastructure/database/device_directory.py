@@ -19,18 +19,26 @@ from payment_token.domain.enrolment import (
     Enrolment,
 )
 from payment_token.domain.identifiers import DeviceId, MerchantId
-from payment_token.infrastructure.database.faults import connection_of
+from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
+from payment_token.infrastructure.database.group_commit import GroupCommit
 from payment_token.infrastructure.database.pool import Pool
 
 _DEVICE = "SELECT * FROM devices WHERE merchant_id = %s AND device_id = %s"
 
-# A retired key, or one of another merchant, serves nobody here.
+_DEVICES = """
+SELECT devices.*
+  FROM unnest(%b::text[], %b::text[]) AS asked (merchant_id, device_id)
+  JOIN devices USING (merchant_id, device_id)
+"""
+
+# Every key that could serve one of several terminals. A retired key serves nobody.
 _CANDIDATES = """
-SELECT *, (is_default OR key_uri = %(default_uri)s) AS is_default_here
+SELECT *, (is_default OR key_uri = %(default_uri)b) AS is_default_here
   FROM base_derivation_keys
- WHERE retired_at IS NULL AND (merchant_id IS NULL OR merchant_id = %(merchant_id)s)
-   AND (bdk_id = %(bdk_id)s OR starts_with(%(ksn)s, ksn_prefix) OR is_default OR key_uri = %(default_uri)s)
- ORDER BY key_uri = %(default_uri)s DESC, bdk_id
+ WHERE retired_at IS NULL
+   AND (is_default OR key_uri = %(default_uri)b OR bdk_id = ANY(%(bdk_ids)b::text[])
+        OR EXISTS (SELECT FROM unnest(%(ksns)b::text[]) AS ksn WHERE starts_with(ksn, ksn_prefix)))
+ ORDER BY key_uri = %(default_uri)b DESC, bdk_id
 """
 
 # A key serves one derivation scheme: what terminals of one send must never be a question to a key of another.
@@ -74,6 +82,13 @@ class AlreadyRegisteredError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    merchant_id: MerchantId
+    device_id: DeviceId
+    ksn: str
+
+
+@dataclass(frozen=True, slots=True)
 class RegisteredBDK:
     """``retired_at`` is ``None`` while it serves."""
 
@@ -84,27 +99,18 @@ class RegisteredBDK:
 
 
 class PostgresDeviceDirectory:
-    def __init__(self, pool: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool) -> None:
+    def __init__(
+        self, pool: Pool, batches: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool
+    ) -> None:
         """Outside development there is no default BDK: ``defaults_allowed`` is false."""
         self._pool = pool
+        self._batches = batches
         self._default_bdk_uri = default_bdk_uri
         self._defaults_allowed = defaults_allowed
+        self._enrolment = GroupCommit(self._enrolments, self._one_enrolment)
 
     async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
-        async with connection_of(self._pool) as connection:
-            device = await self._device(connection, merchant_id, device_id)
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(
-                _CANDIDATES,
-                {
-                    "merchant_id": merchant_id,
-                    "bdk_id": None if device is None else device.bdk_id,
-                    "ksn": ksn,
-                    "default_uri": self._default_bdk_uri,
-                },
-            )
-            rows = await cursor.fetchall()
-        return Enrolment(device, [self._candidate(row) for row in rows])
+        return await self._enrolment(_Asked(merchant_id, device_id, ksn))
 
     async def register_bdk(self, bdk: BaseDerivationKey, key_check_value: str) -> None:
         """Raises AlreadyRegisteredError when the id, the KSN prefix, or the key for another algorithm is taken."""
@@ -194,6 +200,37 @@ class PostgresDeviceDirectory:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute("SELECT * FROM devices ORDER BY merchant_id, device_id")
             return [_device(row) async for row in cursor]
+
+    async def _enrolments(self, asked: Sequence[_Asked]) -> Sequence[Enrolment]:
+        async with batch_connection_of(self._batches) as connection:
+            cursor = connection.cursor(row_factory=dict_row, binary=True)
+            names = ([one.merchant_id for one in asked], [one.device_id for one in asked])
+            await cursor.execute(_DEVICES, names, prepare=True)
+            devices = {
+                (device.merchant_id, device.device_id): device
+                for device in map(_device, await cursor.fetchall())
+            }
+            await cursor.execute(
+                _CANDIDATES,
+                {
+                    "default_uri": self._default_bdk_uri,
+                    "bdk_ids": list({device.bdk_id for device in devices.values()} - {None}),
+                    "ksns": list({one.ksn for one in asked}),
+                },
+                prepare=True,
+            )
+            candidates = [self._candidate(row) for row in await cursor.fetchall()]
+        return [
+            Enrolment(
+                devices.get((one.merchant_id, one.device_id)),
+                # A key of another merchant serves nobody here.
+                [bdk for bdk in candidates if bdk.merchant_id in (None, one.merchant_id)],
+            )
+            for one in asked
+        ]
+
+    async def _one_enrolment(self, asked: _Asked) -> Enrolment:
+        return (await self._enrolments([asked]))[0]
 
     @staticmethod
     async def _device(

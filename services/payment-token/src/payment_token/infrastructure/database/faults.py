@@ -25,6 +25,14 @@ logger = logging.getLogger(__name__)
 
 _LOCK_NOT_AVAILABLE = "55P03"
 
+# Data, constraints, a transaction that must be tried again, statements, locks: what one item of a batch can bring on
+# its neighbours. The other classes (connection, resources, operator, system) say that nobody is served just now.
+_BY_ITS_ITEMS = ("21", "22", "23", "40", "42", "55")
+
+
+class BatchRefusedError(Exception):
+    """The database took a batch back, all of it; its items by themselves may fare better."""
+
 
 @asynccontextmanager
 async def connection_of(
@@ -37,18 +45,42 @@ async def connection_of(
     """
     fault: PaymentTokenError | None = None
     try:
-        async with pool.connection() as connection:
+        async with pool.connection() as connection, connection.transaction():
             yield connection
-    except TooManyRequests:
-        fault = OverloadedError()
-    except (PoolTimeout, PoolClosed):
-        fault = DatabaseUnavailableError()
     except psycopg.Error as error:
-        logger.warning("database error", extra={"sqlstate": error.sqlstate or "connection"})
-        fault = (
-            IdempotencyInProgressError()
-            if error.sqlstate == _LOCK_NOT_AVAILABLE
-            else DatabaseUnavailableError()
-        )
+        fault = _ours(error)
     if fault is not None:
         raise fault
+
+
+@asynccontextmanager
+async def batch_connection_of(
+    pool: AsyncConnectionPool[AsyncConnection],
+) -> AsyncIterator[AsyncConnection]:
+    """A connection for a batch, each of whose statements is a transaction of its own.
+
+    Raises BatchRefusedError for what one item can bring on its neighbours, and else what :func:`connection_of` does.
+    """
+    fault: Exception | None = None
+    try:
+        async with pool.connection() as connection:
+            yield connection
+    except psycopg.Error as error:
+        if (error.sqlstate or "")[:2] in _BY_ITS_ITEMS:
+            logger.info("a batch is done one by one", extra={"sqlstate": error.sqlstate})
+            fault = BatchRefusedError()
+        else:
+            fault = _ours(error)
+    if fault is not None:
+        raise fault
+
+
+def _ours(error: psycopg.Error) -> PaymentTokenError:
+    if isinstance(error, TooManyRequests):
+        return OverloadedError()
+    if isinstance(error, PoolTimeout | PoolClosed):
+        return DatabaseUnavailableError()
+    logger.warning("database error", extra={"sqlstate": error.sqlstate or "connection"})
+    if error.sqlstate == _LOCK_NOT_AVAILABLE:
+        return IdempotencyInProgressError()
+    return DatabaseUnavailableError()

@@ -9,24 +9,48 @@ _SIZE = 10
 _QUEUE = 500
 _WAIT_SECONDS = 2.0
 
+# A batch for each kind of look-up and record, and some to spare.
+_BATCHES_AT_ONCE = 6
+
 # Every statement ends within three seconds as far as the server can see to it; the listeners bound the whole request,
 # for when the server does nothing any more. ``synchronous_commit`` is what makes an answer
 # mean that the row is durable, so it does not depend on how the server or the login is set up.
-_SESSION = "-c statement_timeout=3s -c lock_timeout=2s -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
-_DURABLE = " -c synchronous_commit=on"
+_SESSION = (
+    "-c statement_timeout=3s -c idle_in_transaction_session_timeout=10s -c timezone=UTC"
+    " -c synchronous_commit=on"
+)
+
+# Of a single request: it may wait for another one's lock. A plan for any value of a parameter would lock every
+# partition of payment_tokens.
+_ALONE = " -c lock_timeout=2s -c plan_cache_mode=force_custom_plan"
+
+# A batch waits for a lock no longer than another process's batch takes to commit: who is locked out for longer holds up
+# nobody else. Its statements are planned once, and name their partition.
+_BATCH = " -c lock_timeout=100ms -c plan_cache_mode=force_generic_plan"
 
 
 def new_pool(url: str) -> Pool:
     """Not yet open: ``await pool.open()`` in the event loop that uses it."""
+    return _pool(url, _SESSION + _ALONE, _SIZE)
+
+
+def new_batch_pool(url: str) -> Pool:
+    """The connections of :mod:`group_commit`. Not yet open, as above."""
+    return _pool(url, _SESSION + _BATCH, _BATCHES_AT_ONCE)
+
+
+def _pool(url: str, options: str, size: int) -> Pool:
     return AsyncConnectionPool(
         url,
         kwargs={
-            "options": _SESSION + _DURABLE,
+            # Transactions are begun where they are wanted; a batch that is one statement needs no BEGIN and COMMIT.
+            "autocommit": True,
+            "options": options,
             "connect_timeout": 2,
             "application_name": "payment-token",
         },
         min_size=1,
-        max_size=_SIZE,
+        max_size=size,
         max_waiting=_QUEUE,
         timeout=_WAIT_SECONDS,
         reconnect_timeout=0,

@@ -1,0 +1,218 @@
+"""Writes token, idempotency claim and device binding of a create: a batch in one statement, or one in a transaction.
+
+The batch writes what is plain: the key versions are active, the clocks agree, the initial key is known to be this
+terminal's, the idempotency key is free. It makes no binding, waits for a claim of somebody else's for a moment only,
+and leaves undecided what it could not write. Whatever is undecided is created alone, in the order of locks that holds
+everywhere: key versions, initial key, idempotency key.
+
+Nothing here depends on the order within a batch but the claims, which are inserted in the order of their keys, so
+that two processes with the same keys wait for each other in one direction.
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from psycopg import AsyncConnection
+
+from payment_token.domain.errors import DatabaseUnavailableError, UnknownDeviceError
+from payment_token.domain.identifiers import MerchantId
+from payment_token.domain.ports import InactiveKeyError
+from payment_token.domain.token import Claim, DeviceBinding, NewToken
+from payment_token.domain.token_id import TokenId
+from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
+from payment_token.infrastructure.database.group_commit import UNDECIDED, Undecided
+from payment_token.infrastructure.database.pool import Pool
+from payment_token.infrastructure.database.token_rows import NEW, new_row
+
+FIND_CLAIM = """
+SELECT token_id, fingerprint, fingerprint_key
+  FROM token_idempotency_keys
+ WHERE merchant_id = %s AND idempotency_key = %s AND expires_at > clock_timestamp()
+"""
+
+_CLAIM_COLUMNS = (
+    "merchant_id, idempotency_key, token_id, fingerprint, fingerprint_key, created_at, expires_at"
+)
+
+# Takes over a claim whose window has passed. Waits for another transaction that holds the same key.
+_TAKE_OVER = """
+    ON CONFLICT (merchant_id, idempotency_key) DO UPDATE
+   SET token_id = excluded.token_id, fingerprint = excluded.fingerprint,
+       fingerprint_key = excluded.fingerprint_key, created_at = excluded.created_at,
+       expires_at = excluded.expires_at
+ WHERE held.expires_at <= now()
+"""
+
+_CLAIM = f"""
+INSERT INTO token_idempotency_keys AS held ({_CLAIM_COLUMNS})
+VALUES (%s, %s, %s, %s, %s, now(), now() + %s)
+{_TAKE_OVER}
+"""
+
+_NEW_COLUMNS = ", ".join(NEW)
+
+_INSERT = f"""
+INSERT INTO payment_tokens (status, {_NEW_COLUMNS})
+VALUES ('active', {", ".join(f"%s::{kind}" for kind in NEW.values())})
+"""
+
+_ARRIVED = {
+    **NEW,
+    "initial_key_id": "bytea",
+    "idempotency_key": "text",
+    "fingerprint": "bytea",
+    "fingerprint_key": "text",
+}
+
+# ``holds_active_key`` takes the share lock on a key version and looks only then, with a snapshot of its own.
+_CREATE_BATCH = f"""
+WITH arrived AS (
+    SELECT * FROM unnest({", ".join(f"%b::{'text' if kind == 'jsonb' else kind}[]" for kind in _ARRIVED.values())})
+        AS arrived ({", ".join(_ARRIVED)})
+), held AS MATERIALIZED (
+    SELECT purpose, version
+      FROM (SELECT 'service' AS purpose, service_key AS version FROM arrived
+             UNION SELECT 'index', fingerprint_key FROM arrived ORDER BY 1, 2) AS named
+     WHERE holds_active_key(purpose, version)
+), admitted AS MATERIALIZED (
+    SELECT arrived.*
+      FROM arrived
+      JOIN device_initial_keys AS bound USING (bdk_id, initial_key_id, merchant_id, device_id)
+     WHERE service_key IN (SELECT version FROM held WHERE purpose = 'service')
+       AND fingerprint_key IN (SELECT version FROM held WHERE purpose = 'index')
+       AND abs(extract(epoch FROM now() - arrived.created_at)) <= 2
+), claimed AS (
+    INSERT INTO token_idempotency_keys AS held ({_CLAIM_COLUMNS})
+    SELECT merchant_id, idempotency_key, token_id, fingerprint, fingerprint_key, now(), now() + %b
+      FROM admitted ORDER BY merchant_id COLLATE "C", idempotency_key COLLATE "C"
+    {_TAKE_OVER}
+    RETURNING token_id
+)
+INSERT INTO payment_tokens (status, {_NEW_COLUMNS})
+SELECT 'active', {_NEW_COLUMNS.replace("metadata", "metadata::jsonb")}
+  FROM admitted
+ WHERE token_id IN (SELECT token_id FROM claimed)
+RETURNING token_id
+"""
+
+# A shared advisory lock writes no tuple. Retiring a key version takes it exclusively before it counts rows, so a
+# version that is seen active after this lock stays active until this transaction ends.
+_HOLD_KEYS = "SELECT holds_active_key('service', %s) AND holds_active_key('index', %s)"
+
+# Times were computed from this process's estimate of the database clock; what is off by more than two seconds is refused.
+_CLOCK_AGREES = "SELECT abs(extract(epoch FROM now() - %s::timestamptz)) <= 2"
+
+_BIND_INITIAL_KEY = """
+INSERT INTO device_initial_keys (bdk_id, initial_key_id, merchant_id, device_id)
+VALUES (%(bdk_id)s, %(initial_key_id)s, %(merchant_id)s, %(device_id)s)
+    ON CONFLICT (bdk_id, initial_key_id) DO NOTHING
+"""
+
+_INITIAL_KEY_IS_OURS = """
+SELECT FROM device_initial_keys
+ WHERE bdk_id = %(bdk_id)s AND initial_key_id = %(initial_key_id)s
+   AND merchant_id = %(merchant_id)s AND device_id = %(device_id)s
+"""
+
+
+class _CameSecondError(Exception):
+    """Another create holds the idempotency key. Nothing stays of this one, its binding neither."""
+
+
+class TokenCreation:
+    """The two ways of ``TokenStore.create``. Of two creates under one key, one must be over before the other begins."""
+
+    def __init__(self, pool: Pool, batches: Pool, idempotency_window: timedelta) -> None:
+        self._pool = pool
+        self._batches = batches
+        self._window = idempotency_window
+
+    async def together(self, batch: Sequence[NewToken]) -> Sequence[Claim | Undecided | None]:
+        """``None`` for each that is durable. Raises BatchRefusedError."""
+        columns = [list(column) for column in zip(*map(_arrived_row, batch), strict=True)]
+        async with batch_connection_of(self._batches) as connection:
+            cursor = connection.cursor(binary=True)
+            await cursor.execute(_CREATE_BATCH, [*columns, self._window], prepare=True)
+            written = {row[0] for row in await cursor.fetchall()}
+        return [None if new.stored.token.token_id.text in written else UNDECIDED for new in batch]
+
+    async def alone(self, new: NewToken) -> Claim | None:
+        """``None`` once it is durable, else the claim that holds the key. Raises as ``TokenStore.create`` does."""
+        try:
+            await self._create(new)
+        except _CameSecondError:
+            pass
+        else:
+            return None
+        async with connection_of(self._pool) as connection:
+            claim = await find_claim(connection, new.stored.token.merchant_id, new.idempotency_key)
+        if claim is None:
+            # Its window passed between the two statements; the caller's retry takes the key over.
+            raise DatabaseUnavailableError
+        return claim
+
+    async def _create(self, new: NewToken) -> None:
+        async with connection_of(self._pool) as connection:
+            await _check_keys_and_clock(connection, new)
+            await _bind_initial_key(connection, new.stored.token.merchant_id, new.binding)
+            if not await self._claim(connection, new):
+                raise _CameSecondError
+            await connection.execute(_INSERT, new_row(new))
+
+    async def _claim(self, connection: AsyncConnection, new: NewToken) -> bool:
+        cursor = await connection.execute(
+            _CLAIM,
+            (
+                new.stored.token.merchant_id,
+                new.idempotency_key,
+                new.claim.token_id.text,
+                new.claim.fingerprint,
+                new.claim.fingerprint_key,
+                self._window,
+            ),
+        )
+        return cursor.rowcount == 1
+
+
+async def find_claim(
+    connection: AsyncConnection, merchant_id: MerchantId, idempotency_key: str
+) -> Claim | None:
+    cursor = await connection.execute(FIND_CLAIM, (merchant_id, idempotency_key))
+    row = await cursor.fetchone()
+    return None if row is None else Claim(TokenId.parse(row[0]), row[1], row[2])
+
+
+def _arrived_row(new: NewToken) -> tuple[object, ...]:
+    return (
+        *new_row(new),
+        new.binding.initial_key_id,
+        new.idempotency_key,
+        new.claim.fingerprint,
+        new.claim.fingerprint_key,
+    )
+
+
+async def _check_keys_and_clock(connection: AsyncConnection, new: NewToken) -> None:
+    clock = await connection.execute(_CLOCK_AGREES, (new.stored.token.created_at,))
+    if await clock.fetchone() != (True,):
+        raise DatabaseUnavailableError(
+            "The clocks of the service and its database disagree. Try again shortly."
+        )
+    keys = await connection.execute(_HOLD_KEYS, (new.service_key, new.claim.fingerprint_key))
+    if await keys.fetchone() != (True,):
+        raise InactiveKeyError
+
+
+async def _bind_initial_key(
+    connection: AsyncConnection, merchant_id: MerchantId, binding: DeviceBinding
+) -> None:
+    row = {
+        "bdk_id": binding.bdk_id,
+        "initial_key_id": binding.initial_key_id,
+        "merchant_id": merchant_id,
+        "device_id": binding.device_id,
+    }
+    await connection.execute(_BIND_INITIAL_KEY, row)
+    cursor = await connection.execute(_INITIAL_KEY_IS_OURS, row)
+    if cursor.rowcount != 1:
+        raise UnknownDeviceError
