@@ -4,8 +4,6 @@ It starts its own PostgreSQL and its own service, in a folder that is gone after
 in turns, so that a noisy minute of the machine hits all of them alike.
 """
 
-import time
-
 from benchmarks.bench import running
 from benchmarks.cases import CASES
 from benchmarks.measurement import Results

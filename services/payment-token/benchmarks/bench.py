@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import cycle
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.baselines.database import copy_database
 from benchmarks.deployment import Serving, make_deployment, serving
 from benchmarks.generator import ClosedLoop, Kind, Load, Outcome, Target, run_load
 from benchmarks.measurement import POSTGRES, SERVICE
@@ -23,13 +23,16 @@ _SEED_CLIENTS = 16
 
 @dataclass
 class Bench:
-    """``closing`` ends what a case starts for itself and keeps until the end."""
+    """``closing`` ends what a case starts for itself and keeps until the end.
+    ``baseline_url`` is a second database of the same server, a copy of the first as it was when it had its tokens.
+    """
 
     options: Options
     env_file: Path
     server: EmbeddedServer
     service: Serving
     closing: ExitStack
+    baseline_url: str = ""
     tokens: list[str] = field(default_factory=list)
     _fleets: dict[BDKAlgorithm, Fleet] = field(default_factory=dict)
 
@@ -81,9 +84,6 @@ class Bench:
             raise SystemExit(f"the service does not do its work: {outcome.errors}")
         return outcome
 
-    def token_turns(self) -> Iterator[str]:
-        return cycle(self.tokens)
-
 
 @contextmanager
 def running(options: Options) -> Iterator[Bench]:
@@ -93,7 +93,9 @@ def running(options: Options) -> Iterator[Bench]:
     ):
         env_file = make_deployment(Path(folder) / "deployment")
         server = closing.enter_context(tuned_server(env_file.parent))
-        service = closing.enter_context(serving(env_file, options.workers))
-        bench = Bench(options, env_file, server, service, closing)
-        bench.seed()
+        with serving(env_file, options.workers) as service:
+            bench = Bench(options, env_file, server, service, closing)
+            bench.seed()
+        bench.baseline_url = copy_database(server)
+        bench.service = closing.enter_context(serving(env_file, options.workers))
         yield bench

@@ -1,9 +1,21 @@
 """The registry of cases. A new one is a file here, and a line below."""
 
+from benchmarks.baselines.echo import ECHO_PLAIN, ECHO_TLS
+from benchmarks.baselines.pgbench import PGBENCH_CREATE, PGBENCH_DECRYPT
 from benchmarks.cases.case import Case
 from benchmarks.cases.create import CREATE_AES, CREATE_TDES
 from benchmarks.cases.decrypt import DECRYPT
 from benchmarks.cases.get import GET
 from benchmarks.cases.mixed import MIXED
 
-CASES: tuple[Case, ...] = (CREATE_AES, CREATE_TDES, GET, DECRYPT, MIXED)
+CASES: tuple[Case, ...] = (
+    CREATE_AES,
+    CREATE_TDES,
+    GET,
+    DECRYPT,
+    MIXED,
+    PGBENCH_CREATE,
+    PGBENCH_DECRYPT,
+    ECHO_PLAIN,
+    ECHO_TLS,
+)

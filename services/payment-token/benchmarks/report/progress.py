@@ -1,6 +1,6 @@
 """A line for each measurement, while the benchmark runs."""
 
-from benchmarks.measurement import GENERATOR, POSTGRES, SERVICE, Measurement
+from benchmarks.measurement import ECHO, GENERATOR, POSTGRES, SERVICE, Measurement
 
 
 def said_of(found: Measurement) -> str:
@@ -8,7 +8,7 @@ def said_of(found: Measurement) -> str:
     times = f", p50 {latency[0.5]:.2f} ms, p99 {latency[0.99]:.2f} ms" if latency else ""
     used = [
         f"{name} {value:.0f}"
-        for name in (*(SERVICE, POSTGRES), GENERATOR)
+        for name in (SERVICE, POSTGRES, ECHO, GENERATOR)
         if (value := found.cpu_microseconds(name)) is not None
     ]
     cpu = f", CPU µs each: {', '.join(used)}" if used else ""

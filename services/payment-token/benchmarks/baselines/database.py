@@ -1,0 +1,86 @@
+"""A second database of the same server: the very tables and rows of the service, for pgbench alone."""
+
+from dataclasses import dataclass
+
+import psycopg
+
+from benchmarks.row_template import RowTemplate
+from payment_token.infrastructure.database.embedded import EmbeddedServer
+
+NAME = "baseline"
+TOKENS = 20_000
+
+# 36 characters behind the prefix, as a token has. pgbench's \set gives the two numbers.
+_NEW_TOKEN = (
+    "'pt_' || lpad(to_hex(:a::bigint), 16, '0') || lpad(to_hex(:b::bigint), 16, '0') || 'hdcv'"
+)
+_OLD_TOKEN = "'pt_' || lpad({number}::text, 36, 'b')"
+_RANDOM_TOKENS = "\\set a random(1, 9000000000000000000)\n\\set b random(1, 9000000000000000000)\n"
+_NEW_KEY = "lpad(to_hex(:b::bigint), 16, '0') || lpad(to_hex(:a::bigint), 16, '0')"
+_A_DAY_ON = "now() + interval '1 day'"
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """For pgbench."""
+
+    create: str
+    decrypt: str
+
+
+def copy_database(server: EmbeddedServer) -> str:
+    """Returns its URL. Nobody may be connected to the service's database."""
+    with psycopg.connect(
+        server.url.replace("/payment_tokens?", "/postgres?"), autocommit=True
+    ) as link:
+        link.execute(f"CREATE DATABASE {NAME} TEMPLATE payment_tokens")
+    url = server.url.replace("/payment_tokens?", f"/{NAME}?")
+    with psycopg.connect(url, autocommit=True) as link:
+        numbered = {"token_id": _OLD_TOKEN.format(number="n")}
+        token = RowTemplate.of(link, "payment_tokens")
+        link.execute(token.insert(numbered, f"generate_series(1, {TOKENS}) AS n").encode())
+        link.execute("VACUUM ANALYZE")
+    return url
+
+
+def scripts(url: str) -> Scripts:
+    with psycopg.connect(url) as link:
+        token = RowTemplate.of(link, "payment_tokens")
+        claim = RowTemplate.of(link, "token_idempotency_keys")
+        audit = RowTemplate.of(link, "decrypt_audit_log")
+    return Scripts(_create(token, claim), _decrypt(token, audit))
+
+
+def _create(token: RowTemplate, claim: RowTemplate) -> str:
+    claimed = claim.insert(
+        {
+            "idempotency_key": _NEW_KEY,
+            "token_id": _NEW_TOKEN,
+            "created_at": "now()",
+            "expires_at": _A_DAY_ON,
+        },
+        end=" ON CONFLICT (merchant_id, idempotency_key) DO NOTHING",
+    )
+    inserted = token.insert({"token_id": _NEW_TOKEN})
+    return f"{_RANDOM_TOKENS}BEGIN;\n{claimed};\n{inserted};\nCOMMIT;\n"
+
+
+def _decrypt(token: RowTemplate, audit: RowTemplate) -> str:
+    key = {
+        "merchant_id": token.values["merchant_id"],
+        "purge_day": token.values["purge_day"],
+        "token_id": _OLD_TOKEN.format(number=":n"),
+    }
+    where = " AND ".join(f"{column} = {value}" for column, value in key.items())
+    recorded = audit.insert(
+        {
+            "event_id": "gen_random_uuid()",
+            "event_time": "now()",
+            "recorded_at": "clock_timestamp()",
+            "token_id": key["token_id"],
+        }
+    )
+    return (
+        f"\\set n random(1, {TOKENS})\nBEGIN;\nSELECT * FROM payment_tokens WHERE {where};\n"  # noqa: S608
+        f"{recorded};\nCOMMIT;\n"
+    )
