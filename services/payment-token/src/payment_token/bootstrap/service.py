@@ -20,6 +20,7 @@ from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRota
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
@@ -46,8 +47,9 @@ class Service:
         self.api_keys = RecognisedAPIKeys(
             PostgresAPIKeyStore(pool), time.monotonic, random.SystemRandom().random
         )
-        self.directory = PostgresDeviceDirectory(
-            pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
+        self.directory = PostgresDeviceDirectory(pool)
+        self._arrivals = PostgresArrivals(
+            batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
         self.audit_log = PostgresAuditLog(pool, batches)
         self._partitions = PostgresPartitions(pool, settings.max_ttl)
@@ -94,7 +96,7 @@ class Service:
             rules=rules,
             clock=self.clock,
             store=self._store,
-            directory=self.directory,
+            arrivals=self._arrivals,
             decrypt_payload=DecryptPayload(
                 self.keys.devices, self.keys.custodians, self.keys.cryptography
             ),

@@ -12,7 +12,6 @@ from payment_token.bootstrap.background import repeated
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
-from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.database.session import deployment_url
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
@@ -89,12 +88,6 @@ def with_key_life(settings: Settings, work: Callable[[KeyLife], Awaitable[Result
             return await work(KeyLife(keys, pool))
 
     return with_pool(settings, run)
-
-
-def directory_of(settings: Settings, pool: Pool) -> PostgresDeviceDirectory:
-    return PostgresDeviceDirectory(
-        pool, pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
-    )
 
 
 def _exit_normally(signal_number: int, _: FrameType | None) -> None:

@@ -18,6 +18,7 @@ from payment_token.domain.errors import (
 from payment_token.domain.identifiers import IDEMPOTENCY_KEY, MERCHANT_ID, MerchantId
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.sensitive import SensitiveText
+from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise
 from payment_token.domain.view_token import ViewToken
 
@@ -60,7 +61,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
         api_key.acting_for(tokenise_request.merchant_id)
         result = await use_cases.tokenise(tokenise_request)
         return _json(
-            TokenBody.of(result.token),
+            result.token,
             status=200 if result.replayed else 201,
             headers={"Idempotency-Replayed": "true"} if result.replayed else {},
         )
@@ -75,7 +76,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
     async def view(request: Request, payment_token: str) -> Response:
         api_key = await _authenticated(request, use_cases.api_keys)
         merchant_id = _merchant(request, api_key)
-        return _json(TokenBody.of(await use_cases.view_token(merchant_id, payment_token)))
+        return _json(await use_cases.view_token(merchant_id, payment_token))
 
     @router.delete(
         "/payment-tokens/{payment_token}",
@@ -127,9 +128,9 @@ def _merchant(request: Request, api_key: APIKey) -> MerchantId:
     return api_key.acting_for(MerchantId(given[0]))
 
 
-def _json(body: TokenBody, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(token: Token, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(
-        body.model_dump_json(),
+        TokenBody.render(token),
         status,
         {"Cache-Control": "no-store", **(headers or {})},
         media_type="application/json",
