@@ -4,12 +4,14 @@ PostgreSQL 14 to 18 lock every partition of a plan that covers them all, at ever
 """
 
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
 
 from payment_token.domain.audit import DecryptEvent, Outcome
 from payment_token.domain.identifiers import RequestId
@@ -33,14 +35,16 @@ SELECT count(DISTINCT relation) FROM pg_locks JOIN pg_inherits ON inhrelid = rel
 def locked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many partitions each transaction holds a lock on as it commits."""
     counts: list[int] = []
-    commit = AsyncConnection.commit
+    connection_of_pool = AsyncConnectionPool.connection
 
-    async def counted_commit(connection: AsyncConnection) -> None:
-        cursor = await connection.execute(_LOCKED, prepare=False)
-        counts.extend(count for (count,) in await cursor.fetchall())
-        await commit(connection)
+    @asynccontextmanager
+    async def counted(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
+        async with connection_of_pool(pool) as connection, connection.transaction():
+            yield connection
+            cursor = await connection.execute(_LOCKED, prepare=False)
+            counts.extend(count for (count,) in await cursor.fetchall())
 
-    monkeypatch.setattr(AsyncConnection, "commit", counted_commit)
+    monkeypatch.setattr(AsyncConnectionPool, "connection", counted)
     return counts
 
 
@@ -78,7 +82,9 @@ async def _revoke(kept: MaintainedDatabase) -> None:
 
 async def _release(kept: MaintainedDatabase) -> None:
     token = await _create(kept)
-    await PostgresAuditLog(kept.pool, kept.pool).record_release(_release_of(token), with_sad=True)
+    await PostgresAuditLog(kept.pool, kept.batches).record_release(
+        _release_of(token), with_sad=True
+    )
 
 
 @pytest.mark.parametrize("request_work", [_create, _get, _revoke, _release])

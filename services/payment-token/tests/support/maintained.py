@@ -11,7 +11,7 @@ from payment_token.domain.maintain import Maintain, Maintained
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
 from payment_token.infrastructure.database.partitions import PostgresPartitions, partition_name
-from payment_token.infrastructure.database.pool import Pool, new_pool
+from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from tests.support.tokens import new_token
 
@@ -33,6 +33,7 @@ VALUES ('service', 'v1', 'active', 'local:kek', '', 'test'), ('index', 'v1', 'ac
 class MaintainedDatabase:
     url: str
     pool: Pool
+    batches: Pool
     store: PostgresTokenStore
     database: psycopg.Connection
     maintenance: PostgresMaintenance
@@ -77,6 +78,6 @@ class MaintainedDatabase:
 async def maintained_database(url: str) -> AsyncIterator[MaintainedDatabase]:
     with psycopg.connect(url, autocommit=True) as database:
         database.execute(_KEYS)
-        async with new_pool(url) as pool:
-            store = PostgresTokenStore(pool, pool, WINDOW)
-            yield MaintainedDatabase(url, pool, store, database, PostgresMaintenance(url))
+        async with new_pool(url) as pool, new_batch_pool(url) as batches:
+            store = PostgresTokenStore(pool, batches, WINDOW)
+            yield MaintainedDatabase(url, pool, batches, store, database, PostgresMaintenance(url))
