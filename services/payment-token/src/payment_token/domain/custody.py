@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
-from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.device_profile import DeviceProfile, Encryption
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 
 
@@ -154,7 +154,7 @@ def check_bdk(bdk: BaseDerivationKey) -> None:
     check_payload(bdk, bdk.profile)
 
 
-def check_payload(bdk: BaseDerivationKey, profile: DeviceProfile) -> None:
+def check_payload(bdk: BaseDerivationKey, profile: DeviceProfile | Encryption) -> None:
     """Raises CustodyError for payloads that the custodian of the BDK cannot decrypt."""
     custodian = custodian_of(bdk.key_uri)
     can = CAPABILITIES[custodian]

@@ -36,7 +36,7 @@ def decode_pan_part(encoded: SensitiveBytes) -> PANPart:
     """Raises:
     ValueError: anything but the bytes that :func:`encode_pan_part` gives. It holds no part of them.
     """
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         fields = _decode(encoded, _PAN_FIELDS)
         part = PANPart(
             PAN(_text(fields["pan"]).reveal()),
@@ -64,7 +64,7 @@ def decode_sad_part(encoded: SensitiveBytes) -> SADPart:
     """Raises:
     ValueError: anything but the bytes that :func:`encode_sad_part` gives. It holds no part of them.
     """
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         fields = _decode(encoded, _SAD_FIELDS)
         part = SADPart(*(_optional_text(fields[name]) for name in _SAD_FIELDS))
         if encode_sad_part(part) == encoded:
@@ -73,10 +73,9 @@ def decode_sad_part(encoded: SensitiveBytes) -> SADPart:
 
 
 def _decode(encoded: SensitiveBytes, names: tuple[str, ...]) -> dict[str, object]:
-    with suppress(RecursionError):
-        fields = json.loads(encoded.reveal())
-        if isinstance(fields, dict) and tuple(fields) == names:
-            return fields
+    fields = json.loads(encoded.reveal().decode("ascii"))
+    if isinstance(fields, dict) and tuple(fields) == names:
+        return fields
     raise ValueError("not these fields")
 
 
