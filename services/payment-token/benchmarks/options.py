@@ -9,6 +9,7 @@ DEFAULT_OUT = Path(__file__).parent / "results"
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    short: bool
     runs: int
     seconds: float
     warm_up_seconds: float
@@ -44,6 +45,7 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
     given = parser.parse_args(arguments)
     short = given.short
     return Options(
+        short=short,
         runs=given.runs or (1 if short else 3),
         seconds=given.seconds or (0.6 if short else 5.0),
         warm_up_seconds=0.2 if short else 1.0,
