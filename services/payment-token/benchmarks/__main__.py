@@ -75,17 +75,7 @@ def _write(results: Results, setup: Setup) -> None:
     out = setup.options.out
     out.mkdir(parents=True, exist_ok=True)
     write_document(results, setup, out / "results.json")
-    written = [out / "results.json"]
-    try:
-        from benchmarks.report.curves import (
-            draw_latency,
-        )  # noqa: PLC0415 - figures do not depend on pictures
-    except ModuleNotFoundError:
-        print(
-            "No curves: matplotlib is not installed. `./scripts/install.sh --with-dev` brings it."
-        )
-    else:
-        written += draw_latency(results, out)
+    written = [out / "results.json", *draw_latency(results, out)]
     print("Written: " + ", ".join(str(path) for path in written))
 
 
