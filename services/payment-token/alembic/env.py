@@ -11,6 +11,9 @@ from payment_token.infrastructure.database.migration import (
 from payment_token.infrastructure.database.session import deployment_url, sqlalchemy_url
 from payment_token.infrastructure.database.tables import metadata
 
+# A partition has the definition of its table, and comes and goes with the days.
+_PARTITIONS = text("SELECT relname FROM pg_class WHERE relispartition")
+
 
 def run_migrations() -> None:
     url = context.config.attributes.get("database_url") or deployment_url(for_migration=True)
@@ -19,9 +22,13 @@ def run_migrations() -> None:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.execute(text(f"SET lock_timeout = '{LOCK_TIMEOUT}'"))
         connection.execute(text(f"SET statement_timeout = '{STATEMENT_TIMEOUT}'"))
+        partitions = set(connection.scalars(_PARTITIONS))
         connection.commit()
         context.configure(
-            connection=connection, target_metadata=metadata, compare_server_default=True
+            connection=connection,
+            target_metadata=metadata,
+            compare_server_default=True,
+            include_name=lambda name, kind, _: kind != "table" or name not in partitions,
         )
         with context.begin_transaction():
             context.run_migrations()

@@ -13,7 +13,7 @@ from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.embedded import EmbeddedServer
 from payment_token.settings import Settings
 from tests.support.aws import CREDENTIALS, KMS, serving_kms
-from tests.support.databases import database_named, own_database
+from tests.support.databases import database_named, keep_near_partitions, own_database
 from tests.support.payment_cryptography_double import (
     PaymentCryptography,
     serving_payment_cryptography,
@@ -49,6 +49,7 @@ def template(server_url: str) -> Iterator[str]:
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         migration.upgrade(database_named(server_url, name))
+        keep_near_partitions(database_named(server_url, name))
         yield name
         connection.execute(f"DROP DATABASE {name}")
 

@@ -1,13 +1,16 @@
 """Each port's contract, on the fake that unit tests use and on PostgreSQL."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
 
+from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.ports import AuditLog, TokenStore
+from payment_token.domain.token import Claim
+from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.pool import new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
@@ -22,6 +25,7 @@ class Stores:
     tokens: TokenStore
     audit_log: AuditLog
     retire_service_key: Callable[[], None]
+    find_claim: Callable[[MerchantId, str], Awaitable[Claim | None]]
 
 
 @pytest.fixture(params=["memory", "postgres"])
@@ -32,6 +36,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             tokens,
             MemoryAuditLog(tokens, lambda: datetime.now(UTC)),
             lambda: setattr(tokens, "active_service_key", "v2"),
+            tokens.find_claim,
         )
         return
     url = request.getfixturevalue("database_url")
@@ -42,6 +47,11 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             " ('index', 'v1', 'active', 'local:kek', '', 'test')"
         )
         async with new_pool(url) as pool, new_batch_pool(url) as batches:
+            arrivals = PostgresArrivals(batches, None, defaults_allowed=False)
+
+            async def find_claim(merchant_id: MerchantId, key: str) -> Claim | None:
+                return (await arrivals.look_up(merchant_id, key, DeviceId("d_1"), "")).claim
+
             yield Stores(
                 PostgresTokenStore(pool, batches, WINDOW),
                 PostgresAuditLog(pool, batches),
@@ -49,4 +59,5 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
                     "UPDATE encryption_keys SET state = 'decrypt-only' WHERE purpose = 'service'"
                 )
                 and None,
+                find_claim,
             )

@@ -3,14 +3,16 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from payment_token.domain.key_life.ports import SealedPAN
+from payment_token.domain.key_life.ports import RecordPlace, SealedPAN
 from payment_token.domain.key_life.version import KeyLifeError, KeyPurpose
 from payment_token.domain.ports import InactiveKeyError
+from payment_token.infrastructure.database.maintenance import PostgresMaintenance
 from tests.support.key_deployment import KeyDeployment, key_deployment
 
 
@@ -206,3 +208,47 @@ async def test_a_run_leaves_a_signed_statement(deployed: KeyDeployment) -> None:
     statement = json.loads(last.statement)
     assert (statement["event"], statement["version"]) == ("re-encrypted", "v2")
     assert statement["details"] == {"rows": 3, "remaining": 0, "what": "payload"}
+
+
+async def test_one_purge_day_comes_after_the_other_and_none_is_left_out(
+    deployed: KeyDeployment,
+) -> None:
+    for days in (3, 0, 1, 400, 0, 3):
+        await deployed.create(3, ttl=timedelta(hours=1, days=days))
+    await deployed.rotate()
+    days_of_batches: list[set[date]] = []
+
+    def change(row: SealedPAN) -> bytes:
+        days_of_batches[-1].add(row.place.token_id.purge_day)
+        return row.sealed
+
+    after: RecordPlace | None = None
+    while True:
+        days_of_batches.append(set())
+        batch = await deployed.life.records.change_batch("v2", after, 4, change)
+        if batch.last is None:
+            break
+        after = batch.last
+
+    # Six records of two days each in batches of four, three of the others; the last one finds nothing.
+    assert [len(days) for days in days_of_batches] == [1, 1, 1, 1, 1, 1, 0]
+    visited = [day for days in days_of_batches for day in days]
+    assert visited == sorted(visited)
+    assert deployed.versions() == {"v2": 18}
+
+
+async def test_a_partition_that_is_dropped_meanwhile_holds_up_nothing(
+    deployed: KeyDeployment,
+) -> None:
+    gone, *_ = await deployed.create(5)
+    await deployed.create(5, ttl=timedelta(days=2))
+    await deployed.rotate()
+    run = deployed.life.reencrypt.run(payload=False, batch_size=2)
+    await anext(run)
+
+    async with PostgresMaintenance(deployed.url).alone() as tables:
+        assert tables is not None
+        await tables.drop_partition(gone.purge_day)
+
+    assert [progress.changed async for progress in run][-1] == 7
+    assert deployed.versions() == {"v2": 5}

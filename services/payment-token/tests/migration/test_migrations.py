@@ -6,6 +6,11 @@ from alembic.util import CommandError
 
 from alembic import command
 from payment_token.infrastructure.database import migration
+from payment_token.infrastructure.database.tables import (
+    TOKEN_PARTITION_STORAGE,
+    metadata,
+    payment_tokens,
+)
 from payment_token.settings import SERVICE_FOLDER
 
 _TABLES = (
@@ -40,6 +45,41 @@ def test_a_drifted_schema_is_noticed(database_url: str) -> None:
 
     with pytest.raises(CommandError, match="New upgrade operations detected"):
         command.check(migration._config(database_url))
+
+
+def test_partitions_are_no_drift_and_what_is_not_one_is(database_url: str) -> None:
+    command.check(migration._config(database_url))
+    with psycopg.connect(database_url, autocommit=True) as database:
+        (partition,) = database.execute(
+            "SELECT min(inhrelid::regclass::text) FROM pg_inherits"
+            " WHERE inhparent = 'payment_tokens'::regclass"
+        ).fetchone() or ("",)
+        database.execute(f"ALTER TABLE payment_tokens DETACH PARTITION {partition}")
+
+    with pytest.raises(CommandError, match="New upgrade operations detected"):
+        command.check(migration._config(database_url))
+
+
+def test_partition_key_and_storage_parameters_are_those_of_the_code(database_url: str) -> None:
+    """Alembic does not compare these."""
+    options = "SELECT coalesce(reloptions, '{}') FROM pg_class WHERE relname = %s"
+    with psycopg.connect(database_url) as database:
+        (partition_key,) = database.execute(
+            "SELECT pg_get_partkeydef('payment_tokens'::regclass)"
+        ).fetchone() or ("",)
+        assert partition_key == payment_tokens.dialect_options["postgresql"]["partition_by"]
+
+        for table in metadata.tables.values():
+            expected = table.dialect_options["postgresql"]["with"] or {}
+            (known,) = database.execute(options, (table.name,)).fetchone() or ([],)
+            assert dict(option.split("=") for option in known) == expected, table.name
+
+        partitions = database.execute(
+            "SELECT reloptions FROM pg_class WHERE relispartition AND relkind = 'r'"
+        ).fetchall()
+        assert len(partitions) > 5
+        for (known,) in partitions:
+            assert dict(option.split("=") for option in known) == TOKEN_PARTITION_STORAGE
 
 
 def test_epoch_keys_never_reach_the_write_ahead_log(database_url: str) -> None:

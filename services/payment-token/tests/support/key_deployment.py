@@ -37,13 +37,13 @@ class KeyDeployment:
     url: str
     tokens: dict[str, bytes]
 
-    async def create(self, count: int = 1) -> list[TokenId]:
+    async def create(self, count: int = 1, ttl: timedelta = timedelta(hours=1)) -> list[TokenId]:
         """Tokens with a record under the active version, written as the service writes them."""
         made = []
         self.keys.service.forget_active()
         for _ in range(count):
             key = await self.keys.service.active()
-            new = new_token(datetime.now(UTC), service_key=key.name)
+            new = new_token(datetime.now(UTC), ttl=ttl, service_key=key.name)
             token, plaintext = new.stored.token, os.urandom(40)
             sealed = seal(
                 SensitiveBytes(plaintext),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from payment_token.cli.card_reads import card_read
 from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
 from payment_token.cli.virtual_terminal import DUKPTTerminal, new_base
+from payment_token.domain.arrival import Arrival
 from payment_token.domain.card_data import CardChecksPolicy
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.device_aead import AEADKeyName, device_key, seal_part
@@ -65,7 +66,7 @@ class World:
     index_keys: FixedKeys = field(default_factory=lambda: FixedKeys("i1"))
 
     def __post_init__(self) -> None:
-        self.store = MemoryTokenStore(self.now, timedelta(hours=24))
+        self.store = self.claims = MemoryTokenStore(self.now, timedelta(hours=24))
         self.audit_log = MemoryAuditLog(self.store, self.now)
         self.policy = WorkerPolicy(
             {
@@ -100,8 +101,13 @@ class World:
     ) -> SensitiveBytes:
         raise AssertionError("no key here is of a remote custodian")
 
-    async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
-        return Enrolment(self.device, [] if self.bdk_is_retired else [self.bdk])
+    async def look_up(
+        self, merchant_id: MerchantId, idempotency_key: str, device_id: DeviceId, ksn: str
+    ) -> Arrival:
+        return Arrival(
+            await self.claims.find_claim(merchant_id, idempotency_key),
+            Enrolment(self.device, [] if self.bdk_is_retired else [self.bdk]),
+        )
 
     @property
     def tokenise(self) -> Tokenise:
@@ -109,7 +115,7 @@ class World:
             rules=self.rules,
             clock=self,
             store=self.store,
-            directory=self,
+            arrivals=self,
             decrypt_payload=DecryptPayload(
                 DeviceKeys(self, lambda: 0.0, lambda: 0.5), self, self.cryptography
             ),

@@ -22,7 +22,7 @@ from payment_token.domain.errors import (
     RecordIntegrityFailureError,
     SelfTestFailedError,
 )
-from payment_token.domain.sealing import envelope
+from payment_token.domain.sealing import associated_data
 from payment_token.domain.self_test import (
     KNOWN_ANSWERS,
     CryptographyState,
@@ -109,7 +109,7 @@ def test_whatever_a_broken_primitive_does_is_a_failed_test(compute):
             {"TDES DUKPT, data", "AES DUKPT, data"},
         ),
         (key_check_value, "CHECK_VALUE_BYTES", 2, {"TDES key check value"}),
-        (envelope, "_FORMAT_LABEL", b"payment-token/sealed-record/v2", {"sealed record"}),
+        (associated_data, "_PAYLOAD", b"payment-token/sealed-record/v2", {"sealed record"}),
     ],
     ids=lambda value: getattr(value, "__name__", None) if not isinstance(value, str) else value,
 )

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payment_token.api import strict_json
 from payment_token.api.strict_json import MAX_DEPTH, parse_json
 from payment_token.domain.errors import MalformedRequestError
 
@@ -150,3 +151,32 @@ def test_every_ordinary_document_is_read(document, escaped):
 @given(st.binary(max_size=60) | st.text('[]{}":,\\u0dea1e ', max_size=60).map(str.encode))
 def test_any_bytes_are_read_or_refused(body):
     problem(body)
+
+
+def outcome(body: bytes) -> tuple[str | None, str | None]:
+    try:
+        return repr(parse_json(body)), None
+    except MalformedRequestError as refused:
+        return None, refused.detail
+
+
+pieces = st.sampled_from(
+    ['"', "\\", "\\u", "0000", "d83d", "\\ude00", "a", "1", ",", ":", "é", "\0", "[", "]", "{", "}"]
+)
+nested = st.integers(1, 20).map(lambda depth: "[" * depth + "]" * depth)
+texts_of_pieces = st.lists(pieces, max_size=8).map(lambda some: '"' + "".join(some) + '"')
+bodies = (
+    st.lists(pieces | nested | texts_of_pieces, max_size=12).map("".join)
+    | st.lists(nested | texts_of_pieces, max_size=4).map(lambda some: "[" + ",".join(some) + "]")
+    | st.dictionaries(texts_of_pieces, nested | texts_of_pieces, max_size=4).map(
+        lambda some: "{" + ",".join(f"{name}:{value}" for name, value in some.items()) + "}"
+    )
+)
+
+
+@given(bodies.map(str.encode))
+def test_what_is_not_walked_through_holds_nothing_that_the_walk_would_refuse(body):
+    short = outcome(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(strict_json, "_may_hide_something", lambda text: True)
+        assert outcome(body) == short

@@ -11,16 +11,12 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from payment_token.api.client_certificate_protocol import ClientCertificateProtocol
+from payment_token.api.listening_socket import listening_socket
 
 logger = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 15
 _KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 2048
-
-
-class ListenError(Exception):
-    """An address is taken, or is not one of this machine."""
 
 
 class Listener:
@@ -47,23 +43,9 @@ class Listener:
         self._socket: socket.socket | None = None
         self._secure = tls is not None
 
-    def bind(self) -> None:
-        """Raises ListenError when the address cannot be had."""
-        host, _, port = self._address.rpartition(":")
-        host = host.strip("[]")
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            bound.bind((host, int(port)))
-            bound.listen(_BACKLOG)
-        except OSError as error:
-            bound.close()
-            raise ListenError(
-                f"{self.name}: cannot listen on {self._address}: {error.strerror}."
-            ) from None
-        bound.setblocking(False)
-        self._socket = bound
+    def bind(self, *, shared: bool = False) -> None:
+        """``shared``: on an address that is reserved for several processes. Raises ListenError when it cannot be had."""
+        self._socket = listening_socket(self.name, self._address, shared=shared)
 
     @property
     def url(self) -> str:

@@ -17,12 +17,8 @@ def parse_json(body: bytes) -> Any:
     """Raises MalformedRequestError; its text says the rule, never what was sent."""
     problem = "The body is not well-formed JSON."
     try:
-        document = json.loads(
-            body.decode("utf-8"),
-            object_pairs_hook=_object_without_duplicates,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
+        text = body.decode("utf-8")
+        document = _DECODER.decode(text)
     except _RefusedError as refused:
         problem = str(refused)
     except RecursionError:
@@ -30,7 +26,8 @@ def parse_json(body: bytes) -> Any:
     except ValueError:
         pass
     else:
-        _check(document)
+        if _may_hide_something(text):
+            _check(document)
         return document
     raise MalformedRequestError(problem)
 
@@ -55,6 +52,22 @@ def _finite_float(text: str) -> float:
     if math.isinf(number):
         raise _RefusedError("A number of the body is beyond all bounds.")
     return number
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object_without_duplicates,
+    parse_constant=_refuse_constant,
+    parse_float=_finite_float,
+)
+
+
+def _may_hide_something(text: str) -> bool:
+    """False when there is nothing that :func:`_check` could find.
+
+    Control characters that stand for themselves are not JSON, nor are surrogates UTF-8: both come as escapes only. No
+    document is deeper than its brackets are many.
+    """
+    return "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH
 
 
 def _check(document: Any) -> None:

@@ -5,11 +5,15 @@ is the certificate's one URI SAN (SPIFFE ids are such), else its one DNS SAN. Th
 no agreed syntax and no place in path validation (RFC 9525 §2).
 """
 
+from functools import lru_cache
+
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from starlette.types import Scope
 
 from payment_token.domain.worker_policy import Worker
+
+_CERTIFICATES = 1024
 
 
 def worker_of(scope: Scope) -> Worker:
@@ -19,8 +23,15 @@ def worker_of(scope: Scope) -> Worker:
     chain = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
     if not chain:
         return Worker("", b"", source)
-    certificate = x509.load_pem_x509_certificate(chain[0].encode("ascii"))
-    return Worker(_identity(certificate), certificate.fingerprint(SHA256()), source)
+    identity, fingerprint = _read(chain[0])
+    return Worker(identity, fingerprint, source)
+
+
+@lru_cache(maxsize=_CERTIFICATES)
+def _read(pem: str) -> tuple[str, bytes]:
+    """Identity and fingerprint. A connection shows the same certificate with each of its requests."""
+    certificate = x509.load_pem_x509_certificate(pem.encode("ascii"))
+    return _identity(certificate), certificate.fingerprint(SHA256())
 
 
 def _identity(certificate: x509.Certificate) -> str:

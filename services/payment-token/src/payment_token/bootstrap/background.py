@@ -12,12 +12,16 @@ logger = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def repeated(work: Callable[[], Awaitable[None]], seconds: float) -> AsyncIterator[None]:
+async def repeated(
+    work: Callable[[], Awaitable[None]], seconds: float, *, at_once: bool = False
+) -> AsyncIterator[None]:
     """Does ``work`` every so many seconds while the block runs. A failure is logged, and tried again in time."""
 
     async def forever() -> None:
+        pause = 0.0 if at_once else seconds
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(pause)
+            pause = seconds
             try:
                 await work()
             except PaymentTokenError as error:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from fastapi import APIRouter
+
 from payment_token.api.listener import Listener
 from payment_token.api.rest.application import BEARER, MUTUAL_TLS, application
 from payment_token.api.rest.decrypt_models import DecryptBody
@@ -15,9 +17,11 @@ from payment_token.api.rest.internal import internal_routes
 from payment_token.api.rest.observation import RequestMetrics
 from payment_token.api.rest.operations import health_routes, metrics_route
 from payment_token.api.rest.public import public_routes
+from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
 from payment_token.api.tls import mutual_context, server_context
 from payment_token.bootstrap.service import Service
+from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -27,6 +31,7 @@ class Role(StrEnum):
 
     PUBLIC = "public"
     INTERNAL = "internal"
+    MAINTAIN = "maintain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +39,24 @@ class Listeners:
     all: tuple[Listener, ...]
     policies: WorkerPolicyFile | None
 
+    @property
+    def urls(self) -> dict[str, str]:
+        """By the names of the listeners, once they listen."""
+        return {listener.name: listener.url for listener in self.all}
+
     def named(self, name: str) -> Listener:
         return next(listener for listener in self.all if listener.name == name)
+
+
+def addresses(settings: Settings, roles: Collection[Role]) -> dict[str, str]:
+    """Where the listeners of these roles listen, by the names of the listeners."""
+    of_roles = {
+        Role.PUBLIC: settings.public_address,
+        Role.INTERNAL: settings.internal_address,
+    }
+    return {role.value: of_roles[role] for role in of_roles if role in roles} | {
+        "metrics": settings.metrics_address
+    }
 
 
 def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
@@ -43,12 +64,15 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
     settings, metrics = service.settings, RequestMetrics()
     documented = not settings.in_production
     health = health_routes(service.readiness)
+    counted = metrics_route(of_all_processes(metrics.registry))
+    # A process that makes no tokens is ready without a place for them.
+    release_health = health_routes(service.readiness_to_release)
     listeners = []
     policies = None
     if Role.PUBLIC in roles:
         app = application(
             "public",
-            (health, metrics_route(metrics.registry)) if documented else (health,),
+            (health, counted) if documented else (health,),
             metrics,
             plain=public_routes(service.public_use_cases()),
             models=(CreateTokenBody,),
@@ -61,7 +85,7 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         app = application(
             "internal",
-            (health,),
+            (release_health,),
             metrics,
             plain=internal_routes(service.release(policies)),
             models=(DecryptBody,),
@@ -72,19 +96,38 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         listeners.append(
             Listener("internal", settings.internal_address, app, _internal_tls(settings))
         )
-    app = application(
-        "metrics", (metrics_route(metrics.registry), health), metrics, documented=False, hints=False
+    listeners.append(
+        _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
-    listeners.append(Listener("metrics", settings.metrics_address, app))
     return Listeners(tuple(listeners), policies)
 
 
+def maintenance_listeners(settings: Settings, upkeep: Upkeep) -> Listeners:
+    """Of a process that only maintains: health and metrics."""
+    health = health_routes(upkeep.readiness)
+    return Listeners((_metrics_listener(settings, RequestMetrics(), health),), None)
+
+
+def _metrics_listener(settings: Settings, metrics: RequestMetrics, health: APIRouter) -> Listener:
+    app = application(
+        "metrics",
+        (metrics_route(of_all_processes(metrics.registry)), health),
+        metrics,
+        documented=False,
+        hints=False,
+    )
+    return Listener("metrics", settings.metrics_address, app)
+
+
 @asynccontextmanager
-async def serving(listeners: Listeners) -> AsyncIterator[None]:
-    """Listens while the block runs, then lets the requests in progress finish. Raises ListenError."""
+async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterator[None]:
+    """Listens while the block runs, then lets the requests in progress finish. Raises ListenError.
+
+    ``shared``: on addresses that are reserved for several processes.
+    """
     try:
         for listener in listeners.all:
-            listener.bind()
+            listener.bind(shared=shared)
         tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
         try:
             yield

@@ -1,6 +1,8 @@
 """The adapters and use cases of one process."""
 
 import os
+import random
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +10,7 @@ from typing import Self
 
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.background import repeated
-from payment_token.bootstrap.keys import Keys
+from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.release import Release
@@ -17,17 +19,20 @@ from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRotatingKeys
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
-from payment_token.infrastructure.api_key_cache import APIKeyCache
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.partitions import PostgresPartitions
 from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
+from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import Settings
 
 SELF_TEST_FAILED = "self_test_failed"
+PARTITIONS_MISSING = "partitions_missing"
 
 
 class Service:
@@ -39,11 +44,15 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.keys = keys
-        self.api_keys = PostgresAPIKeyStore(pool)
-        self.directory = PostgresDeviceDirectory(
-            pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
+        self.api_keys = RecognisedAPIKeys(
+            PostgresAPIKeyStore(pool), time.monotonic, random.SystemRandom().random
+        )
+        self.directory = PostgresDeviceDirectory(pool)
+        self._arrivals = PostgresArrivals(
+            batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
         self.audit_log = PostgresAuditLog(pool, batches)
+        self._partitions = PostgresPartitions(pool, settings.max_ttl)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
@@ -68,7 +77,9 @@ class Service:
                 keys.kept_fresh(),
                 repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
             ):
-                yield cls(settings, pool, batches, clock, keys)
+                service = cls(settings, pool, batches, clock, keys)
+                async with repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS):
+                    yield service
 
     def public_use_cases(self) -> PublicUseCases:
         settings = self.settings
@@ -85,7 +96,7 @@ class Service:
             rules=rules,
             clock=self.clock,
             store=self._store,
-            directory=self.directory,
+            arrivals=self._arrivals,
             decrypt_payload=DecryptPayload(
                 self.keys.devices, self.keys.custodians, self.keys.cryptography
             ),
@@ -98,7 +109,7 @@ class Service:
             tokenise=tokenise,
             view_token=ViewToken(clock=self.clock, store=self._store),
             revoke_token=RevokeToken(store=self._store),
-            api_keys=APIKeyCache(self.api_keys),
+            api_keys=self.api_keys,
         )
 
     def release(self, policies: WorkerPolicyFile) -> Release:
@@ -115,6 +126,17 @@ class Service:
 
     async def readiness(self) -> dict[str, str]:
         """What is not ready, by name."""
+        failing = await self.readiness_to_release()
+        try:
+            # Maintenance keeps two weeks more than that: it has failed for as long, and creates are about to.
+            if await self._partitions.missing():
+                failing["partitions"] = PARTITIONS_MISSING
+        except PaymentTokenError as error:
+            failing["partitions"] = error.code
+        return failing
+
+    async def readiness_to_release(self) -> dict[str, str]:
+        """Likewise, for a process that makes no tokens."""
         checks: dict[str, Callable[[], Awaitable[object]]] = {
             "database": self.clock.synchronise,
             "clock": self._check_clock,

@@ -12,6 +12,7 @@ from payment_token.domain.api_key import new_api_key
 from payment_token.domain.identifiers import MERCHANT_ID, MerchantId
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.pool import Pool
+from payment_token.infrastructure.recognised_api_keys import REVOKED_WITHIN_SECONDS
 from payment_token.settings import ConfigurationError
 
 app = typer.Typer(help="API keys of POS integrators.", no_args_is_help=True)
@@ -64,7 +65,7 @@ def list_keys() -> None:
 
 @app.command()
 def revoke(key_id: str = typer.Argument(..., help="The id that `list` shows.")) -> None:
-    """End a key at once. Again is fine."""
+    """End a key. Running processes refuse it within 5 seconds. Again is fine."""
 
     async def end(pool: Pool) -> bool:
         return await PostgresAPIKeyStore(pool).revoke(key_id)
@@ -73,4 +74,6 @@ def revoke(key_id: str = typer.Argument(..., help="The id that `list` shows.")) 
         raise ConfigurationError(
             "There is no API key of that id. `payment-token api-keys list` shows them."
         )
-    console.print("Revoked.")
+    console.print(
+        f"Revoked. Running processes refuse it within {REVOKED_WITHIN_SECONDS:.0f} seconds."
+    )

@@ -5,7 +5,7 @@ import re
 import typer
 from rich.table import Table
 
-from payment_token.cli.deployment import directory_of, load_settings, with_custody, with_pool
+from payment_token.cli.deployment import load_settings, with_custody, with_pool
 from payment_token.cli.profile_options import parse_profile
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.custody import check_bdk
@@ -68,7 +68,7 @@ def register(
 
     async def add(pool: Pool, custodians: Custodians) -> str:
         value = await custodians.check_value(bdk)
-        await store(directory_of(settings, pool), bdk, value)
+        await store(PostgresDeviceDirectory(pool), bdk, value)
         return value
 
     value = with_custody(settings, add)
@@ -84,7 +84,7 @@ def list_bdks() -> None:
         table = listing(
             "id", "algorithm", "key", "check value", "KSN prefix", "merchant", "profile", "state"
         )
-        for known in await directory_of(settings, pool).list_bdks():
+        for known in await PostgresDeviceDirectory(pool).list_bdks():
             table.add_row(
                 known.bdk.bdk_id,
                 known.bdk.algorithm,
@@ -106,7 +106,7 @@ def show(bdk_id: str = typer.Argument(..., metavar="ID")) -> None:
     settings = load_settings()
 
     async def read(pool: Pool, custodians: Custodians) -> tuple[RegisteredBDK, str]:
-        known = await directory_of(settings, pool).find_bdk(bdk_id)
+        known = await PostgresDeviceDirectory(pool).find_bdk(bdk_id)
         if known is None:
             raise _no_such(bdk_id)
         return known, await custodians.check_value(known.bdk)
@@ -128,7 +128,7 @@ def retire(bdk_id: str = typer.Argument(..., metavar="ID")) -> None:
     settings = load_settings()
 
     async def end(pool: Pool) -> bool:
-        return await directory_of(settings, pool).retire_bdk(bdk_id)
+        return await PostgresDeviceDirectory(pool).retire_bdk(bdk_id)
 
     if not with_pool(settings, end):
         raise ConfigurationError(f"There is no key {bdk_id} that still serves.")

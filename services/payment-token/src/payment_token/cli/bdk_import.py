@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from payment_token.cli import bdk as bdks
-from payment_token.cli.deployment import directory_of, load_settings, with_custody
+from payment_token.cli.deployment import load_settings, with_custody
 from payment_token.cli.key_block_file import bdk_from_key_block
 from payment_token.cli.key_components import (
     KeyForm,
@@ -21,6 +21,7 @@ from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.key_check_value import key_check_value
 from payment_token.domain.sensitive import SecretKey, SensitiveText
 from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError, Settings
 
@@ -112,7 +113,7 @@ def _import(settings: Settings, bdk: BaseDerivationKey, clear: SecretKey, value:
         await custodians.import_bdk(bdk, clear)
         try:
             await _check_same(custodians, bdk, value)
-            await bdks.store(directory_of(settings, pool), bdk, value)
+            await bdks.store(PostgresDeviceDirectory(pool), bdk, value)
         except BaseException:
             # What is not registered must not stay behind, whatever the reason.
             await custodians.remove_bdk(bdk)

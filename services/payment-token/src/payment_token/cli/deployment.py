@@ -12,7 +12,6 @@ from payment_token.bootstrap.background import repeated
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
-from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.database.session import deployment_url
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
@@ -27,16 +26,23 @@ def use_env_file(path: Path | None) -> None:
     _chosen[0] = path
 
 
+def chosen_env_file() -> Path | None:
+    return _chosen[0]
+
+
 def load_settings() -> Settings:
     return Settings.load(_chosen[0])
 
 
-def database_url(settings: Settings) -> str:
-    """The database of this deployment, running; in development also migrated to the newest schema."""
+def database_url(settings: Settings, *, migrated: bool = False) -> str:
+    """The database of this deployment, running; in development also migrated to the newest schema.
+
+    ``migrated`` says that it is already.
+    """
     # A command that holds the embedded server ends by the normal way, so that the last one out stops it.
     signal.signal(signal.SIGTERM, _exit_normally)
     url = deployment_url(settings)
-    if settings.in_development:
+    if settings.in_development and not migrated:
         migration.upgrade(url)
     return url
 
@@ -82,12 +88,6 @@ def with_key_life(settings: Settings, work: Callable[[KeyLife], Awaitable[Result
             return await work(KeyLife(keys, pool))
 
     return with_pool(settings, run)
-
-
-def directory_of(settings: Settings, pool: Pool) -> PostgresDeviceDirectory:
-    return PostgresDeviceDirectory(
-        pool, pool, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
-    )
 
 
 def _exit_normally(signal_number: int, _: FrameType | None) -> None:

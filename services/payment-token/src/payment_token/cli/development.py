@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from payment_token.cli.deployment import directory_of, with_custody
+from payment_token.cli.deployment import with_custody
 from payment_token.cli.terminal import console
 from payment_token.domain.api_key import APIKey, PresentedKey, new_api_key
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
@@ -17,6 +17,7 @@ from payment_token.domain.sensitive import SecretKey, SensitiveText
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, SCHEME, LocalKeystore
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.embedded import EMBEDDED_FOLDER
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.development_certificates import DevelopmentAuthority
@@ -128,7 +129,7 @@ def restore_registrations(settings: Settings) -> None:
     presented = PresentedKey.parse(SensitiveText((settings.folder / "api-key").read_text().strip()))
 
     async def restore(pool: Pool, custodians: Custodians) -> None:
-        directory, api_keys = directory_of(settings, pool), PostgresAPIKeyStore(pool)
+        directory, api_keys = PostgresDeviceDirectory(pool), PostgresAPIKeyStore(pool)
         known = {
             registered.bdk.bdk_id: registered.key_check_value
             for registered in await directory.list_bdks()

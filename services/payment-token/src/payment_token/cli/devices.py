@@ -5,7 +5,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from payment_token.cli.bdk import usable_bdk
-from payment_token.cli.deployment import directory_of, load_settings, with_pool
+from payment_token.cli.deployment import load_settings, with_pool
 from payment_token.cli.profile_options import initialisation_vector
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.custody import check_payload
@@ -15,7 +15,10 @@ from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import Device, DeviceState
 from payment_token.domain.errors import BadKSNError
 from payment_token.domain.identifiers import DEVICE_ID, MERCHANT_ID, DeviceId, MerchantId
-from payment_token.infrastructure.database.device_directory import AlreadyRegisteredError
+from payment_token.infrastructure.database.device_directory import (
+    AlreadyRegisteredError,
+    PostgresDeviceDirectory,
+)
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError
 
@@ -50,7 +53,7 @@ def register(
     device_name, owner = checked_names(device_id, merchant)
 
     async def add(pool: Pool) -> None:
-        directory = directory_of(settings, pool)
+        directory = PostgresDeviceDirectory(pool)
         known = await usable_bdk(directory, bdk, owner)
         served = known.algorithm.scheme
         if scheme not in (None, served):
@@ -83,7 +86,7 @@ def list_devices() -> None:
 
     async def read(pool: Pool) -> Table:
         table = listing("merchant", "device", "key", "state", "profile")
-        for device in await directory_of(settings, pool).list_devices():
+        for device in await PostgresDeviceDirectory(pool).list_devices():
             profile = device.profile
             spoken = [
                 value

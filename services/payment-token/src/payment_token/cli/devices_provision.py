@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from payment_token.cli.bdk import usable_bdk
-from payment_token.cli.deployment import directory_of, load_settings, with_custody, with_pool
+from payment_token.cli.deployment import load_settings, with_custody, with_pool
 from payment_token.cli.devices import checked_names
 from payment_token.cli.protection_key import (
     ComponentsOption,
@@ -105,7 +105,7 @@ def provision(
         _check_new(output)
 
     async def look(pool: Pool) -> Terminal:
-        directory = directory_of(settings, pool)
+        directory = PostgresDeviceDirectory(pool)
         known_bdk = await usable_bdk(directory, bdk, owner)
         check_gives_initial_keys(known_bdk)
         known = await directory.find_device(owner, device)
@@ -160,7 +160,7 @@ def _provisioned(settings: Settings, terminal: Terminal, kbpk: ProtectionKey) ->
         key = await _derived(custodians, terminal)
         block = provisioned_key_block(kbpk.key, kbpk.version, algorithm, terminal.name, key)
         # A key of a terminal that is not on record must not leave: first this, then the block.
-        await _register(directory_of(settings, pool), terminal)
+        await _register(PostgresDeviceDirectory(pool), terminal)
         return block, provisioned_check_value(key, algorithm)
 
     return with_custody(settings, derive)

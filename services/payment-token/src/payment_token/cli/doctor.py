@@ -5,6 +5,7 @@ import asyncio
 import typer
 
 from payment_token.bootstrap import Role, Service, build_listeners
+from payment_token.bootstrap.service import PARTITIONS_MISSING
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
@@ -17,6 +18,7 @@ from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.safety import Severity, configuration_findings
 from payment_token.settings import ConfigurationError, Settings
 
+_ADVICE = {PARTITIONS_MISSING: f"{PARTITIONS_MISSING}: payment-token maintain"}
 _STYLES = {"ok": "green", Severity.UNWISE.value: "yellow", Severity.REFUSED.value: "red"}
 
 
@@ -76,11 +78,16 @@ async def _service_checks(settings: Settings, url: str) -> list[tuple[str, str, 
         milliseconds = service.clock.error_seconds() * 1000
     rows += [("ok", "certificates and policy", "load")]
     rows += [("ok", "database clock", f"is known to {milliseconds:.1f} ms")]
-    rows += [(Severity.REFUSED.value, name, code) for name, code in failing.items()]
+    rows += [
+        (Severity.REFUSED.value, name, _ADVICE.get(code, code)) for name, code in failing.items()
+    ]
     return (
         rows
         if failing
-        else [*rows, ("ok", "readiness", "database, custodian, clock and audit are usable")]
+        else [
+            *rows,
+            ("ok", "readiness", "database, partitions, custodian, clock and audit are usable"),
+        ]
     )
 
 

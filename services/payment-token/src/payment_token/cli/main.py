@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from payment_token.api.listener import ListenError
+from payment_token.api.listening_socket import ListenError
 from payment_token.cli import (
     api_keys,
     bdk,
@@ -18,9 +18,12 @@ from payment_token.cli import (
     doctor,
     key_rotation,
     keys,
+    maintain,
     quickstart,
     reencrypt,
     serve,
+    serve_many,
+    serve_one_of_many,
     simulate,
 )
 from payment_token.cli.deployment import use_env_file
@@ -29,6 +32,8 @@ from payment_token.domain.custody import CustodyError
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_block import KeyBlockError
 from payment_token.domain.key_life.version import KeyLifeError
+from payment_token.domain.maintain import MaintenanceError
+from payment_token.infrastructure.child_processes import ChildrenFailedError
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.settings import ConfigurationError
 
@@ -40,6 +45,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("serve")(serve.serve)
+app.command(serve_many.COMMAND, hidden=True)(serve_one_of_many.serve_one_of_many)
+app.command("maintain")(maintain.maintain)
 app.add_typer(database.app, name="db")
 app.add_typer(development.app, name="dev")
 bdk.app.command("import")(bdk_import.import_bdk)
@@ -80,12 +87,14 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyCustodianRefusedError as error:
         _fail(error.advice)
     except (
+        ChildrenFailedError,
         ConfigurationError,
         CustodyError,
         EmbeddedServerError,
         KeyBlockError,
         KeyLifeError,
         ListenError,
+        MaintenanceError,
         PaymentTokenError,
     ) as error:
         _fail(str(error))

@@ -14,13 +14,14 @@ from payment_token.bootstrap import (
     Listeners,
     Role,
     Service,
+    Upkeep,
     build_listeners,
     serving,
 )
 from payment_token.cli.deployment import database_url
 from payment_token.cli.development import DEMO_MERCHANT, init_deployment, restore_registrations
 from payment_token.cli.published_cards import PUBLISHED_CARDS
-from payment_token.cli.serve import end_signalled, reload_on_hangup, wait_for
+from payment_token.cli.serving import end_signalled, reload_on_hangup, wait_for
 from payment_token.cli.terminal import console, listing
 from payment_token.cli.virtual_terminal import VirtualTerminal, inject
 from payment_token.domain.device_payload import PartFormat
@@ -74,7 +75,8 @@ async def _walk(settings: Settings, url: str, *, stay: bool) -> None:
             await tour.audit_is_there()
             if stay:
                 console.print("\nThe service stays up. Ctrl-C ends it.")
-                await wait_for(ended, settings)
+                async with Upkeep(settings, url).kept_up():
+                    await wait_for(ended, settings)
             else:
                 console.print(
                     "\nDone; everything is stopped again. Keep it running with ./scripts/quickstart.sh --serve,"

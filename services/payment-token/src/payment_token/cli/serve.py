@@ -1,76 +1,63 @@
-"""``payment-token serve``: the listeners of one process."""
+"""``payment-token serve``: the listeners, in this process or in several that it looks after."""
 
-import asyncio
 import logging
-import signal
 
 import typer
 import uvloop
 
-from payment_token.bootstrap import Listeners, Role, Service, build_listeners, serving
-from payment_token.cli.deployment import database_url, load_settings
-from payment_token.infrastructure.database.embedded import EmbeddedServerError
-from payment_token.infrastructure.database.session import embedded_server
-from payment_token.infrastructure.logging import configure_logging
-from payment_token.infrastructure.process_hardening import forbid_core_dumps
-from payment_token.safety import check_safe_to_start
+from payment_token.bootstrap import Role, serving
+from payment_token.cli.deployment import database_url
+from payment_token.cli.serve_many import serve_many
+from payment_token.cli.serving import (
+    end_signalled,
+    log_listening,
+    reload_on_hangup,
+    settings_to_serve_with,
+    started,
+    wait_for,
+)
 from payment_token.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_MOST_WORKERS = 64
+
 
 def serve(
     only: list[Role] = typer.Option(
-        [], "--only", help="Run only this part; repeatable. Default: everything."
+        [],
+        "--only",
+        help="Run only this part; repeatable. Default: everything; outside development all but maintain.",
+    ),
+    workers: int = typer.Option(
+        1,
+        "--workers",
+        min=1,
+        max=_MOST_WORKERS,
+        help="How many processes serve, one for each core. Each has up to 16 connections to the database.",
     ),
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C. SIGHUP reads the worker policy again."""
-    settings = load_settings()
-    configure_logging(debug=settings.debug)
-    forbid_core_dumps()
-    check_safe_to_start(settings)
-    uvloop.run(_serve(settings, database_url(settings), only or list(Role)))
+    settings = settings_to_serve_with()
+    roles = only or default_roles(settings)
+    url = database_url(settings)
+    # One process maintains at a time, so a second one that did nothing else would only stand by.
+    if workers > 1 and set(roles) != {Role.MAINTAIN}:
+        serve_many(settings, roles, workers)
+    else:
+        uvloop.run(_serve(settings, url, roles))
+
+
+def default_roles(settings: Settings) -> list[Role]:
+    """Outside development a process that answers requests does not get the login that maintenance needs."""
+    return [role for role in Role if settings.in_development or role is not Role.MAINTAIN]
 
 
 async def _serve(settings: Settings, url: str, roles: list[Role]) -> None:
     ended = end_signalled()
-    async with Service.started(settings, url) as service:
-        listeners = build_listeners(service, roles)
+    async with started(settings, url, roles) as listeners:
         reload_on_hangup(listeners)
         async with serving(listeners):
-            for listener in listeners.all:
-                logger.info("listening", extra={"listener": listener.name, "url": listener.url})
+            log_listening(listeners.urls)
             await wait_for(ended, settings)
             logger.info("draining")
-
-
-def end_signalled() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets."""
-    ended = asyncio.Event()
-    for ending in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(ending, ended.set)
-    return ended
-
-
-def reload_on_hangup(listeners: Listeners) -> None:
-    """SIGHUP reads the worker policy again; a process without the internal listener has none, and ignores it."""
-    action = listeners.policies.reload if listeners.policies is not None else lambda: None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, action)
-
-
-async def wait_for(ended: asyncio.Event, settings: Settings) -> None:
-    """Waits for the end; meanwhile starts the embedded database again if it died."""
-    while not ended.is_set():
-        if settings.uses_embedded_database:
-            await _revive_embedded_server(settings)
-        try:
-            await asyncio.wait_for(ended.wait(), timeout=1)
-        except TimeoutError:
-            continue
-
-
-async def _revive_embedded_server(settings: Settings) -> None:
-    try:
-        await asyncio.to_thread(embedded_server(settings.folder).ensure_running)
-    except EmbeddedServerError as error:
-        logger.error("the embedded database does not come back", extra={"reason": str(error)})

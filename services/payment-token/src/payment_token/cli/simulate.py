@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from payment_token.cli.deployment import directory_of, load_settings, with_custody
+from payment_token.cli.deployment import load_settings, with_custody
 from payment_token.cli.development import DEMO_MERCHANT
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.terminal import console, listing
@@ -58,7 +58,7 @@ def terminal(
         raise ConfigurationError("Terminals are simulated outside production only.")
 
     async def injected(pool: Pool, custodians: Custodians) -> tuple[str, VirtualTerminal]:
-        bdk = await _choose_bdk(directory_of(settings, pool), scheme, bdk_id)
+        bdk = await _choose_bdk(PostgresDeviceDirectory(pool), scheme, bdk_id)
         name = device_id or f"SIM-{uuid.uuid4().hex[:8]}"
         encryption = Encryption(key_variant, mode)
         return bdk.bdk_id, await inject(name, merchant, bdk, custodians, encryption)

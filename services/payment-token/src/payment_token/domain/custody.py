@@ -12,9 +12,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from functools import lru_cache
 
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
-from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.device_profile import DeviceProfile, Encryption
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 
 
@@ -118,6 +119,7 @@ class CustodyError(ValueError):
     """A key is named, or asked for something, that its custodian does not have. The text says what and why."""
 
 
+@lru_cache
 def custodian_of(key_uri: str) -> Custodian:
     """Raises CustodyError for a name of no known form."""
     for custodian, capabilities in CAPABILITIES.items():
@@ -152,15 +154,15 @@ def check_bdk(bdk: BaseDerivationKey) -> None:
     check_payload(bdk, bdk.profile)
 
 
-def check_payload(bdk: BaseDerivationKey, profile: DeviceProfile) -> None:
+def check_payload(bdk: BaseDerivationKey, profile: DeviceProfile | Encryption) -> None:
     """Raises CustodyError for payloads that the custodian of the BDK cannot decrypt."""
     custodian = custodian_of(bdk.key_uri)
     can = CAPABILITIES[custodian]
-    if profile.key_variant not in {None, *can.key_variants}:
+    if profile.key_variant is not None and profile.key_variant not in can.key_variants:
         raise CustodyError(
             f"{custodian} does not decrypt data under the {profile.key_variant} variant"
         )
-    if profile.mode not in {None, *can.modes}:
+    if profile.mode is not None and profile.mode not in can.modes:
         raise CustodyError(f"{custodian} does not decrypt in mode {profile.mode}")
     if (
         can.gives is Gives.PLAINTEXT

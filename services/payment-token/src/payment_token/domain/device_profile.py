@@ -3,7 +3,7 @@
 A wrong guess does not fail loudly: it gives other bytes, and a service that tried variants in turn would be an oracle.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TypeVar
 
 from payment_token.domain.device_payload import Cipher, EncryptedPayload, KeyVariant, Mode, Scheme
@@ -25,14 +25,11 @@ class DeviceProfile:
     def over(self, other: "DeviceProfile") -> "DeviceProfile":
         """This profile where it speaks (a device's), the other one elsewhere (its BDK's)."""
         return DeviceProfile(
-            **{
-                field.name: (
-                    mine
-                    if (mine := getattr(self, field.name)) is not None
-                    else getattr(other, field.name)
-                )
-                for field in fields(self)
-            }
+            scheme=_first(self.scheme, other.scheme),
+            key_variant=_first(self.key_variant, other.key_variant),
+            cipher=_first(self.cipher, other.cipher),
+            mode=_first(self.mode, other.mode),
+            iv=_first(self.iv, other.iv),
         )
 
 
@@ -63,23 +60,28 @@ def settle_encryption(
     if profile_required and fixed.iv is None and any(payload.iv or b""):
         # Under CBC whoever chooses the IV chooses bits of the first block.
         raise InvalidFieldError("encrypted_payload.iv", "differs from the device's profile")
-    settled = {
-        name: _agree(f"encrypted_payload.{name}", getattr(payload, name), getattr(fixed, name))
-        for name in ("scheme", "key_variant", "cipher", "mode", "iv")
-    }
+    scheme = _agree("scheme", payload.scheme, fixed.scheme)
+    key_variant = _agree("key_variant", payload.key_variant, fixed.key_variant)
+    cipher = _agree("cipher", payload.cipher, fixed.cipher)
+    mode = _agree("mode", payload.mode, fixed.mode)
+    iv = _agree("iv", payload.iv, fixed.iv)
     return Encryption(
-        scheme=_settled("scheme", settled["scheme"], defaults.scheme),
-        key_variant=_settled("key_variant", settled["key_variant"], defaults.key_variant),
-        cipher=_settled("cipher", settled["cipher"], defaults.cipher),
-        mode=_settled("mode", settled["mode"], defaults.mode),
-        iv=settled["iv"],
+        scheme=_settled("scheme", scheme, defaults.scheme),
+        key_variant=_settled("key_variant", key_variant, defaults.key_variant),
+        cipher=_settled("cipher", cipher, defaults.cipher),
+        mode=_settled("mode", mode, defaults.mode),
+        iv=iv,
     )
 
 
-def _agree(field: str, requested: Choice | None, fixed: Choice | None) -> Choice | None:
+def _first(mine: Choice | None, other: Choice | None) -> Choice | None:
+    return other if mine is None else mine
+
+
+def _agree(name: str, requested: Choice | None, fixed: Choice | None) -> Choice | None:
     if requested is not None and fixed is not None and requested != fixed:
-        raise InvalidFieldError(field, "differs from the device's profile")
-    return requested if requested is not None else fixed
+        raise InvalidFieldError(f"encrypted_payload.{name}", "differs from the device's profile")
+    return _first(requested, fixed)
 
 
 def _settled(name: str, value: Choice | None, default: Choice | None) -> Choice:

@@ -77,14 +77,21 @@ class BaseDerivationKey:
     @property
     def encryption_defaults(self) -> DeviceProfile:
         """What holds where neither the request nor a profile speaks."""
-        if self.algorithm is BDKAlgorithm.DEVICE_AEAD:
-            return DeviceProfile(scheme=Scheme.DEVICE_AEAD)
-        return DeviceProfile(
-            scheme=self.algorithm.scheme,
-            key_variant=KeyVariant.DATA_REQUEST,
-            cipher=Cipher(self.algorithm.value),
-            mode=Mode.CBC,
-        )
+        return _DEFAULTS[self.algorithm]
+
+
+def _defaults(algorithm: BDKAlgorithm) -> DeviceProfile:
+    if algorithm is BDKAlgorithm.DEVICE_AEAD:
+        return DeviceProfile(scheme=Scheme.DEVICE_AEAD)
+    return DeviceProfile(
+        scheme=algorithm.scheme,
+        key_variant=KeyVariant.DATA_REQUEST,
+        cipher=Cipher(algorithm.value),
+        mode=Mode.CBC,
+    )
+
+
+_DEFAULTS = {algorithm: _defaults(algorithm) for algorithm in BDKAlgorithm}
 
 
 @dataclass(frozen=True, slots=True)

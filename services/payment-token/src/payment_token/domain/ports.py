@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
+from payment_token.domain.arrival import Arrival
 from payment_token.domain.audit import DecryptEvent
 from payment_token.domain.device_aead import AEADKeyName
 from payment_token.domain.device_profile import Encryption
 from payment_token.domain.dukpt import KSN
-from payment_token.domain.enrolment import BaseDerivationKey, Enrolment
+from payment_token.domain.enrolment import BaseDerivationKey
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
@@ -105,18 +106,19 @@ class RotatingKeys(VersionedKeys, Protocol):
         ...
 
 
-class DeviceDirectory(Protocol):
-    async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
-        """The terminal's registration and every BDK that could serve this KSN (upper-case hex, normalised)."""
+class Arrivals(Protocol):
+    async def look_up(
+        self, merchant_id: MerchantId, idempotency_key: str, device_id: DeviceId, ksn: str
+    ) -> Arrival:
+        """The request's claim, its terminal's registration, and every BDK that could serve the KSN.
+
+        ``ksn`` is upper-case hexadecimal, normalised.
+        """
         ...
 
 
 class TokenStore(Protocol):
     """Merchants never see each other's tokens: every method takes the merchant."""
-
-    async def find_claim(self, merchant_id: MerchantId, idempotency_key: str) -> Claim | None:
-        """The live claim under this key; ``None`` when there is none or its window has passed."""
-        ...
 
     async def create(self, new: NewToken) -> Claim | None:
         """Writes token, claim and device binding in one transaction, and returns ``None`` once they are durable.

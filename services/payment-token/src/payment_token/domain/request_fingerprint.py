@@ -11,24 +11,23 @@ from payment_token.domain.keys import NamedKey
 from payment_token.domain.length_prefixed import length_prefixed
 from payment_token.domain.tokenise_request import TokeniseRequest
 
-_LABEL = b"payment-token/request-fingerprint/v1"
+_LABEL = length_prefixed(b"payment-token/request-fingerprint/v1")
 
 
 def request_fingerprint(request: TokeniseRequest, key: NamedKey) -> bytes:
     """HMAC-SHA-256, 32 bytes."""
     payload = request.payload
-    parts = (field for part in payload.parts for field in (part.format.encode(), part.ciphertext))
-    metadata = (text.encode() for pair in sorted(request.metadata.items()) for text in pair)
-    message = length_prefixed(
-        _LABEL,
+    parts = [field for part in payload.parts for field in (part.format.encode(), part.ciphertext)]
+    metadata = [text.encode() for pair in sorted(request.metadata.items()) for text in pair]
+    message = _LABEL + length_prefixed(
         request.merchant_id.encode(),
         request.device_id.encode(),
         str(request.ttl_seconds).encode(),
         _key_name(payload).encode(),
-        *(
-            str(value).encode()
-            for value in (payload.scheme, payload.key_variant, payload.cipher, payload.mode)
-        ),
+        str(payload.scheme).encode(),
+        str(payload.key_variant).encode(),
+        str(payload.cipher).encode(),
+        str(payload.mode).encode(),
         b"" if payload.iv is None else b"iv" + payload.iv,
         str(len(payload.parts)).encode(),
         *parts,

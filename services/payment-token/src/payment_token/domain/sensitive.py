@@ -59,7 +59,7 @@ class SecretKey(Sensitive[bytes]):
 
     def __init__(self, value: bytes) -> None:
         # Kept as a bytearray, whose content can be overwritten.
-        super().__init__(bytearray(value))  # type: ignore[arg-type]
+        self._value = bytearray(value)  # type: ignore[assignment]
         self._wiped = False
 
     def reveal(self) -> bytes:

@@ -6,7 +6,7 @@ from payment_token.domain import device_aead
 from payment_token.domain.custody import CustodyError, check_payload
 from payment_token.domain.device_aead import AEADKeyName
 from payment_token.domain.device_payload import EncryptedPart, EncryptedPayload, KeyVariant, Scheme
-from payment_token.domain.device_profile import DeviceProfile, Encryption, settle_encryption
+from payment_token.domain.device_profile import Encryption, settle_encryption
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, Device
 from payment_token.domain.errors import InvalidFieldError
@@ -100,12 +100,9 @@ def _check_left_out(payload: EncryptedPayload, *names: str) -> None:
 
 def _check_custodian(bdk: BaseDerivationKey, encryption: Encryption) -> None:
     # A registered profile was checked at its registration; without one (in development) the request chooses.
-    stated = DeviceProfile(
-        key_variant=encryption.key_variant, cipher=encryption.cipher, mode=encryption.mode
-    )
     fault = None
     try:
-        check_payload(bdk, stated)
+        check_payload(bdk, encryption)
     except CustodyError as error:
         fault = str(error)
     if fault is not None:

@@ -24,6 +24,7 @@ _TO_LETTERS = str.maketrans(_DIGITS, _LETTERS)
 _TO_DIGITS = str.maketrans(_LETTERS, _DIGITS)
 _FORM = re.compile(rf"{_PREFIX}[{_LETTERS}]{{36}}")
 _FIRST_DAY = date(1970, 1, 1)
+_ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class TokenId:
         """Names a token that expires at ``expires_at``; ``random`` is 16 bytes from the system's generator."""
         if len(random) != RANDOM_BYTES:
             raise ValueError(f"a token id takes {RANDOM_BYTES} random bytes")
-        purge_day = expires_at.astimezone(UTC).date() + timedelta(days=1)
+        purge_day = expires_at.astimezone(UTC).date() + _ONE_DAY
         raw = random + (purge_day - _FIRST_DAY).days.to_bytes(2, "big")
         return cls(_PREFIX + raw.hex().translate(_TO_LETTERS), purge_day)
 

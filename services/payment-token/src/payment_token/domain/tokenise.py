@@ -23,6 +23,7 @@ from payment_token.domain.card_data import (
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.enrolment import (
     Device,
+    Enrolment,
     RegistrationRule,
     admit,
     choose_bdk,
@@ -38,8 +39,8 @@ from payment_token.domain.errors import (
 )
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import (
+    Arrivals,
     Clock,
-    DeviceDirectory,
     InactiveKeyError,
     RotatingKeys,
     TokenStore,
@@ -96,7 +97,7 @@ class Tokenise:
         rules: TokenRules,
         clock: Clock,
         store: TokenStore,
-        directory: DeviceDirectory,
+        arrivals: Arrivals,
         decrypt_payload: DecryptPayload,
         service_keys: RotatingKeys,
         epoch_keys: VersionedKeys,
@@ -106,7 +107,7 @@ class Tokenise:
         self._rules = rules
         self._clock = clock
         self._store = store
-        self._directory = directory
+        self._arrivals = arrivals
         self._decrypt_payload = decrypt_payload
         self._service_keys = service_keys
         self._epoch_keys = epoch_keys
@@ -116,11 +117,16 @@ class Tokenise:
     async def __call__(self, request: TokeniseRequest) -> Tokenised:
         ttl = self._ttl(request)
         # 1. an earlier request under the same key answers before device state and custodian are asked
-        claim = await self._store.find_claim(request.merchant_id, request.idempotency_key)
-        if claim is not None:
-            return await self._replay(request, claim)
+        arrival = await self._arrivals.look_up(
+            request.merchant_id,
+            request.idempotency_key,
+            request.device_id,
+            normalised_ksn(request.payload.ksn),
+        )
+        if arrival.claim is not None:
+            return await self._replay(request, arrival.claim)
         # 2. to 4.
-        read = await self._read(request)
+        read = await self._read(request, arrival.enrolment)
         for _ in range(_ATTEMPTS):
             # 5. and 6.
             new = await self._seal(request, read, ttl)
@@ -157,19 +163,16 @@ class Tokenise:
         stored.token.check_usable(self._clock.now())
         return Tokenised(stored.token, replayed=True)
 
-    async def _read(self, request: TokeniseRequest) -> _Read:
-        payload = await self._settle(request)
+    async def _read(self, request: TokeniseRequest, enrolment: Enrolment) -> _Read:
+        payload = self._settle(request, enrolment)
         parts = await self._decrypt_payload(payload)
         card = read_card(parts, self._rules.card_checks, self._clock.now())
         return _Read(
             card, DeviceBinding(payload.bdk.bdk_id, payload.initial_key_id, request.device_id)
         )
 
-    async def _settle(self, request: TokeniseRequest) -> SettledPayload:
+    def _settle(self, request: TokeniseRequest, enrolment: Enrolment) -> SettledPayload:
         ksn, scheme = request.payload.ksn, request.payload.scheme
-        enrolment = await self._directory.enrolment(
-            request.merchant_id, request.device_id, normalised_ksn(ksn)
-        )
         admit(enrolment, self._rules.registration)
         bdk = choose_bdk(enrolment, ksn, scheme)
         payload = settle_payload(

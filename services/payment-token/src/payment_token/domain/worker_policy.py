@@ -43,8 +43,8 @@ class WorkerGrant:
         self, merchant_id: MerchantId, purpose: str, fields: frozenset[ReleaseField]
     ) -> bool:
         return (
-            bool(self.merchants & {merchant_id, EVERYTHING})
-            and bool(self.purposes & {purpose, EVERYTHING})
+            not self.merchants.isdisjoint((merchant_id, EVERYTHING))
+            and not self.purposes.isdisjoint((purpose, EVERYTHING))
             and fields <= self.fields
         )
 

@@ -14,7 +14,7 @@ from payment_token.domain.errors import (
     KeyCustodianUnavailableError,
     RecordIntegrityFailureError,
 )
-from payment_token.domain.key_life.cryptoperiod import Cryptoperiod, Standing
+from payment_token.domain.key_life.cryptoperiod import Cryptoperiod
 from payment_token.domain.key_life.key_event import public_key_of
 from payment_token.domain.key_life.version import KeyPurpose, KeyState, KeyVersion
 from payment_token.domain.keys import NamedKey
@@ -96,9 +96,9 @@ class Keyring:
         return active.version
 
     async def named(self, name: str) -> NamedKey | None:
-        held = self._held.get(name)
-        if held is not None and time.monotonic() < held.until:
-            return held.key
+        key = self._in_memory(name)
+        if key is not None:
+            return key
         for version in await self._versions.all(self._purpose):
             if version.version == name and version.state.opens:
                 return await self._clear(version)
@@ -156,12 +156,16 @@ class Keyring:
         return True
 
     async def _clear(self, version: KeyVersion) -> NamedKey:
+        key = self._in_memory(version.version)
+        if key is not None:
+            return key
         # One at a time: whoever waited finds what the first one brought.
         async with self._unwrapping:
-            held = self._held.get(version.version)
-            if held is not None and time.monotonic() < held.until:
-                return held.key
-            return await self._unwrap(version)
+            return self._in_memory(version.version) or await self._unwrap(version)
+
+    def _in_memory(self, name: str) -> NamedKey | None:
+        held = self._held.get(name)
+        return held.key if held is not None and time.monotonic() < held.until else None
 
     async def _unwrap(self, version: KeyVersion) -> NamedKey:
         wrapped = version.wrapped_key or b""
@@ -197,8 +201,8 @@ class Keyring:
             self._ended.popleft()[0].key.wipe()
 
     def _is_closed(self, version: KeyVersion) -> bool:
-        standing = self._cryptoperiod.standing(_activated_at(version), self._clock.now())
-        return self._purpose.closes and standing is Standing.CLOSED
+        closes_at = self._cryptoperiod.closes_at(_activated_at(version))
+        return self._purpose.closes and self._clock.now() >= closes_at
 
     def _warn(self) -> None:
         if self._active is None:

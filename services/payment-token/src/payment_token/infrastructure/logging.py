@@ -10,6 +10,7 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
+_ENCODER = json.JSONEncoder(default=str)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
     "asctime",
@@ -19,12 +20,19 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 
 
 class JSONFormatter(logging.Formatter):
+    """``always`` stands in every line."""
+
+    def __init__(self, always: dict[str, object] | None = None) -> None:
+        super().__init__()
+        self._always = always or {}
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            **self._always,
         }
         line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
         if record.exc_info and record.exc_info[0] is not None:
@@ -33,13 +41,21 @@ class JSONFormatter(logging.Formatter):
                 f"{frame.name} ({frame.filename.rpartition('/')[2]}:{frame.lineno})"
                 for frame in traceback.extract_tb(record.exc_info[2])
             ]
-        return json.dumps(line, default=str)
+        return _ENCODER.encode(line)
 
 
-def configure_logging(*, debug: bool, quiet: bool = False) -> None:
-    """``quiet`` shows warnings and worse only: for commands whose output is for people."""
+def configure_logging(
+    *, debug: bool, quiet: bool = False, serving_process: int | None = None
+) -> None:
+    """``quiet`` shows warnings and worse only: for commands whose output is for people.
+
+    ``serving_process`` is the number of one of several that write to the same standard error. A line is one write, which the
+    kernel does not mix with another's.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JSONFormatter())
+    handler.setFormatter(
+        JSONFormatter({} if serving_process is None else {"serving_process": serving_process})
+    )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING if quiet else logging.DEBUG if debug else logging.INFO)

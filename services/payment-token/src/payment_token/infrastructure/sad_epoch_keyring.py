@@ -77,6 +77,10 @@ class SADEpochKeyring:
         self._refreshing = asyncio.Lock()
 
     async def active(self) -> NamedKey:
+        key = self._of_this_epoch()
+        if key is not None:
+            return key
+        # One at a time: whoever waited finds what the first one made.
         async with self._making:
             key = self._of_this_epoch()
             if key is None:
@@ -85,6 +89,9 @@ class SADEpochKeyring:
         return key
 
     async def named(self, name: str) -> NamedKey | None:
+        held = self._held.get(name)
+        if held is not None and not self._is_dead(held):
+            return held.key
         self._bury()
         if name not in self._held:
             await self.refresh()

@@ -3,8 +3,10 @@
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
+from pydantic_core import to_json
 
 from payment_token.api.rest.token_models import StrictModel
+from payment_token.domain.card_data import SADPart
 from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.errors import CleartextCardDataError
 from payment_token.domain.identifiers import MERCHANT_ID, PURPOSE, MerchantId
@@ -88,36 +90,42 @@ class ReleasedBody(BaseModel):
 
     @classmethod
     def of(cls, released: Released) -> Self:
-        """The one place where card data becomes a response."""
-        wanted, pan_part, sad_part = released.fields, released.pan_part, released.sad_part
-        with_expiry = ReleaseField.EXPIRY in wanted
-        return cls(
-            payment_token=released.token.token_id.text,
-            payment_data=PaymentDataBody(
-                pan=pan_part.pan.reveal() if ReleaseField.PAN in wanted else None,
-                exp_month=pan_part.exp_month if with_expiry else None,
-                exp_year=pan_part.exp_year if with_expiry else None,
-                cardholder_name=(
-                    _text(pan_part.cardholder_name)
-                    if ReleaseField.CARDHOLDER_NAME in wanted
-                    else None
-                ),
-                sad=(
-                    None
-                    if sad_part is None
-                    else SADBody(
-                        service_code=_text(sad_part.service_code),
-                        cvv=_text(sad_part.cvv),
-                        track1=_text(sad_part.track1),
-                        track2=_text(sad_part.track2),
-                        emv=_text(sad_part.emv),
-                    )
-                ),
-                sad_status=released.sad_status,
-            ),
-            metadata=dict(released.token.metadata),
-            audit_receipt=released.receipt,
-        )
+        return cls.model_validate(_document(released))
+
+    @staticmethod
+    def render(released: Released) -> bytes:
+        """This model of the release as JSON."""
+        return to_json(_document(released))
+
+
+def _document(released: Released) -> dict[str, object]:
+    """The one place where card data becomes a response."""
+    wanted, pan_part, sad_part = released.fields, released.pan_part, released.sad_part
+    with_expiry = ReleaseField.EXPIRY in wanted
+    with_name = ReleaseField.CARDHOLDER_NAME in wanted
+    return {
+        "payment_token": released.token.token_id.text,
+        "payment_data": {
+            "pan": pan_part.pan.reveal() if ReleaseField.PAN in wanted else None,
+            "exp_month": pan_part.exp_month if with_expiry else None,
+            "exp_year": pan_part.exp_year if with_expiry else None,
+            "cardholder_name": _text(pan_part.cardholder_name) if with_name else None,
+            "sad": None if sad_part is None else _sad_document(sad_part),
+            "sad_status": released.sad_status.value,
+        },
+        "metadata": dict(released.token.metadata),
+        "audit_receipt": released.receipt,
+    }
+
+
+def _sad_document(sad_part: SADPart) -> dict[str, str | None]:
+    return {
+        "service_code": _text(sad_part.service_code),
+        "cvv": _text(sad_part.cvv),
+        "track1": _text(sad_part.track1),
+        "track2": _text(sad_part.track2),
+        "emv": _text(sad_part.emv),
+    }
 
 
 def _text(value: SensitiveText | None) -> str | None:

@@ -1,7 +1,5 @@
 """The internal API: card data back to authorised workers, over mutual TLS, each attempt audited."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
@@ -13,7 +11,7 @@ from payment_token.api.rest.request_context import check_request_id, request_id_
 from payment_token.api.worker_certificate import worker_of
 from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
 from payment_token.domain.identifiers import RequestId
-from payment_token.domain.release import Release, ReleaseRequest
+from payment_token.domain.release import Release, Released, ReleaseRequest
 from payment_token.domain.worker_policy import Worker
 
 
@@ -37,15 +35,22 @@ def internal_routes(release: Release) -> APIRouter:
         openapi_extra={**request_body(DecryptBody), "parameters": [request_id_parameter()]},
     )
     async def decrypt(request: Request) -> Response:
-        worker = worker_of(request.scope)
-        async with _refusal_recorded(release, _Attempt(worker, request_id_of(request))) as attempt:
-            release.admit(worker)
-            body = await read_body(request, DecryptBody)
-            check_request_id(request)
-            attempt.request = body.to_domain()
-            released = await release(worker, attempt.request_id, attempt.request)
+        attempt = _Attempt(worker_of(request.scope), request_id_of(request))
+        refusal = None
+        try:
+            released = await _released(release, attempt, request)
+        except AuditUnavailableError:
+            raise
+        except PaymentTokenError as error:
+            refusal = error
+        if refusal is not None:
+            # Every decrypt, allowed or refused, is a durable record before its answer leaves.
+            await release.record_refusal(
+                attempt.worker, attempt.request_id, attempt.request, refusal
+            )
+            raise refusal
         return Response(
-            ReleasedBody.of(released).model_dump_json(),
+            ReleasedBody.render(released),
             headers={"Cache-Control": "no-store"},
             media_type="application/json",
         )
@@ -53,16 +58,9 @@ def internal_routes(release: Release) -> APIRouter:
     return router
 
 
-@asynccontextmanager
-async def _refusal_recorded(release: Release, attempt: _Attempt) -> AsyncIterator[_Attempt]:
-    """Every decrypt, allowed or refused, is a durable record before its answer leaves."""
-    refusal: PaymentTokenError | None = None
-    try:
-        yield attempt
-    except AuditUnavailableError:
-        raise
-    except PaymentTokenError as error:
-        refusal = error
-    if refusal is not None:
-        await release.record_refusal(attempt.worker, attempt.request_id, attempt.request, refusal)
-        raise refusal
+async def _released(release: Release, attempt: _Attempt, request: Request) -> Released:
+    release.admit(attempt.worker)
+    body = await read_body(request, DecryptBody)
+    check_request_id(request)
+    attempt.request = body.to_domain()
+    return await release(attempt.worker, attempt.request_id, attempt.request)

@@ -18,7 +18,9 @@ def health_routes(readiness: Readiness) -> APIRouter:
         return {"status": "alive"}
 
     @router.get(
-        "/readyz", summary="Database, custodian, clock and audit are usable", responses={503: {}}
+        "/readyz",
+        summary="Database, partitions, custodian, clock and audit are usable",
+        responses={503: {}},
     )
     async def readyz() -> Response:
         failing = await readiness()

@@ -1,6 +1,5 @@
 """The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +18,7 @@ from payment_token.domain.errors import (
 from payment_token.domain.identifiers import IDEMPOTENCY_KEY, MERCHANT_ID, MerchantId
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.sensitive import SensitiveText
+from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise
 from payment_token.domain.view_token import ViewToken
 
@@ -26,7 +26,9 @@ _IDEMPOTENCY_HEADERS = ("idempotency-key", "x-idempotency-key")
 
 
 class APIKeys(Protocol):
-    async def find(self, key_id: str) -> APIKey | None: ...
+    async def authenticate(self, presented: PresentedKey) -> APIKey:
+        """Raises UnauthenticatedError for an unknown id, a wrong secret and a revoked key, all alike."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +54,14 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
         openapi_extra={**request_body(CreateTokenBody), "parameters": token_headers()},
     )
     async def create(request: Request) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys.find)
+        api_key = await _authenticated(request, use_cases.api_keys)
         body = await read_body(request, CreateTokenBody)
         check_request_id(request)
         tokenise_request = body.to_domain(_idempotency_key(request))
         api_key.acting_for(tokenise_request.merchant_id)
         result = await use_cases.tokenise(tokenise_request)
         return _json(
-            TokenBody.of(result.token),
+            result.token,
             status=200 if result.replayed else 201,
             headers={"Idempotency-Replayed": "true"} if result.replayed else {},
         )
@@ -72,9 +74,9 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
         openapi_extra={"parameters": [merchant_parameter()]},
     )
     async def view(request: Request, payment_token: str) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys.find)
+        api_key = await _authenticated(request, use_cases.api_keys)
         merchant_id = _merchant(request, api_key)
-        return _json(TokenBody.of(await use_cases.view_token(merchant_id, payment_token)))
+        return _json(await use_cases.view_token(merchant_id, payment_token))
 
     @router.delete(
         "/payment-tokens/{payment_token}",
@@ -84,7 +86,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
         openapi_extra={"parameters": [merchant_parameter()]},
     )
     async def revoke(request: Request, payment_token: str) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys.find)
+        api_key = await _authenticated(request, use_cases.api_keys)
         merchant_id = _merchant(request, api_key)
         await use_cases.revoke_token(merchant_id, payment_token)
         return Response(status_code=204)
@@ -92,19 +94,12 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
     return router
 
 
-async def _authenticated(
-    request: Request, find: Callable[[str], Awaitable[APIKey | None]]
-) -> APIKey:
+async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
     given = request.headers.getlist("authorization")
     scheme, _, text = (given[0] if len(given) == 1 else "").partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthenticatedError
-    presented = PresentedKey.parse(SensitiveText(text.strip()))
-    api_key = await find(presented.key_id)
-    if api_key is None:
-        raise UnauthenticatedError
-    api_key.authenticate(presented)
-    return api_key
+    return await api_keys.authenticate(PresentedKey.parse(SensitiveText(text.strip())))
 
 
 def _idempotency_key(request: Request) -> str:
@@ -133,9 +128,9 @@ def _merchant(request: Request, api_key: APIKey) -> MerchantId:
     return api_key.acting_for(MerchantId(given[0]))
 
 
-def _json(body: TokenBody, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def _json(token: Token, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     return Response(
-        body.model_dump_json(),
+        TokenBody.render(token),
         status,
         {"Cache-Control": "no-store", **(headers or {})},
         media_type="application/json",

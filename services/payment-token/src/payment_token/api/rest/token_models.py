@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.config import JsonDict
+from pydantic_core import to_json
 
 from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.device_payload import (
@@ -210,28 +211,37 @@ class TokenBody(BaseModel):
 
     @classmethod
     def of(cls, token: Token) -> Self:
-        card = token.card
-        return cls(
-            payment_token=token.token_id.text,
-            merchant_id=token.merchant_id,
-            status=token.status,
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-            card=CardBody(
-                brand=card.brand,
-                bin=card.bin,
-                last4=card.last4,
-                exp_month=card.exp_month,
-                exp_year=card.exp_year,
-                entry_mode=card.entry_mode,
-                checks=ChecksBody(
-                    luhn=card.checks.luhn,
-                    expired=card.checks.expired,
-                    expiry_valid=card.checks.expiry_valid,
-                ),
-            ),
-            metadata=dict(token.metadata),
-        )
+        return cls.model_validate(_document(token))
+
+    @staticmethod
+    def render(token: Token) -> bytes:
+        """This model of the token as JSON. To build the model only to write it down costs twice as much again."""
+        return to_json(_document(token))
+
+
+def _document(token: Token) -> dict[str, object]:
+    card = token.card
+    return {
+        "payment_token": token.token_id.text,
+        "merchant_id": token.merchant_id,
+        "status": token.status.value,
+        "created_at": token.created_at,
+        "expires_at": token.expires_at,
+        "card": {
+            "brand": card.brand.value,
+            "bin": card.bin,
+            "last4": card.last4,
+            "exp_month": card.exp_month,
+            "exp_year": card.exp_year,
+            "entry_mode": card.entry_mode.value,
+            "checks": {
+                "luhn": card.checks.luhn,
+                "expired": card.checks.expired,
+                "expiry_valid": card.checks.expiry_valid,
+            },
+        },
+        "metadata": dict(token.metadata),
+    }
 
 
 class ProblemBody(BaseModel):

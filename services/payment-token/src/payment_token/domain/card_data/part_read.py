@@ -7,6 +7,7 @@ from two cards would make a token that nobody presented.
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import reduce
 from typing import TypeVar
 
 from payment_token.domain.card_data.payment_data import PAN, EntryMode, PANPart, SADPart
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 # A chip outranks the stripe that was swiped beside it, and both outrank what was typed in.
 _RANK = (EntryMode.MANUAL, EntryMode.SWIPE, EntryMode.CHIP, EntryMode.CONTACTLESS)
+_NO_SAD = SADPart()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ class PartRead:
 
     def sad_part(self) -> SADPart | None:
         sad = SADPart(self.service_code, self.cvv, self.track1, self.track2, self.emv)
-        return None if sad == SADPart() else sad
+        return None if sad == _NO_SAD else sad
+
+
+_NOTHING = PartRead()
 
 
 def merge(reads: Iterable[PartRead]) -> PartRead:
@@ -70,10 +75,8 @@ def merge(reads: Iterable[PartRead]) -> PartRead:
     Raises:
         DecryptionFailedError: ``two-pans`` or ``two-expiries``.
     """
-    merged = PartRead()
-    for read in reads:
-        merged = _joined(merged, read)
-    return merged
+    remaining = iter(reads)
+    return reduce(_joined, remaining, next(remaining, _NOTHING))
 
 
 def _joined(left: PartRead, right: PartRead) -> PartRead:

@@ -14,6 +14,7 @@ offset  bytes  meaning
 ======  =====  ==================================================
 """
 
+import struct
 from enum import Enum, IntEnum
 
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
@@ -24,6 +25,8 @@ from payment_token.domain.sensitive import SecretKey
 
 _VERSION = 1
 _BLOCK = 16
+_HEAD = struct.Struct(">BBHHH")  # the first 8 bytes of the table
+_ECB = modes.ECB()
 
 
 class KeyUsage(IntEnum):
@@ -109,19 +112,15 @@ def _place(initial_key_id: bytes, counter: int) -> bytes:
 
 
 def _derive(key: bytes, usage: KeyUsage, key_type: KeyType, place: bytes) -> bytes:
-    encryptor = Cipher(AES(key), modes.ECB()).encryptor()
+    encryptor = Cipher(AES(key), _ECB).encryptor()
     return encryptor.update(_blocks(usage, key_type, place))[: key_type.length]
 
 
 def _blocks(usage: KeyUsage, key_type: KeyType, place: bytes) -> bytes:
-    tail = b"".join(
-        (
-            usage.to_bytes(2, "big"),
-            key_type.indicator.to_bytes(2, "big"),
-            (key_type.length * 8).to_bytes(2, "big"),
-            place,
-        )
-    )
+    length = key_type.length
     return b"".join(
-        bytes((_VERSION, number)) + tail for number in range(1, -(-key_type.length // _BLOCK) + 1)
+        [
+            _HEAD.pack(_VERSION, number, usage, key_type.indicator, length * 8) + place
+            for number in range(1, -(-length // _BLOCK) + 1)
+        ]
     )

@@ -15,6 +15,7 @@ MAC_RESPONSE_MASK = bytes.fromhex("00000000FF00000000000000FF000000")
 DATA_REQUEST_MASK = bytes.fromhex("0000000000FF00000000000000FF0000")
 DATA_RESPONSE_MASK = bytes.fromhex("000000FF00000000000000FF00000000")
 
+_ECB = modes.ECB()
 _BLOCK = 8
 _KEY_BYTES = 16
 _REGISTER_MASK = (1 << 64) - 1
@@ -91,4 +92,4 @@ def _encrypt_ecb(key: bytes, data: bytes) -> bytes:
 
 
 def _encryptor(key: bytes, data: bytes) -> bytes:
-    return Cipher(TripleDES(key), modes.ECB()).encryptor().update(data)
+    return Cipher(TripleDES(key), _ECB).encryptor().update(data)

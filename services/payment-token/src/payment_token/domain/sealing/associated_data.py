@@ -9,6 +9,10 @@ from payment_token.domain.length_prefixed import length_prefixed
 from payment_token.domain.token_id import TokenId
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_FORMAT_LABEL = b"payment-token/sealed-record/v1"
+_PAYLOAD = length_prefixed(_FORMAT_LABEL, b"payload")
+_WRAP = length_prefixed(_FORMAT_LABEL, b"wrap")
 
 
 class Purpose(StrEnum):
@@ -26,20 +30,23 @@ class Binding:
     environment: str
     ends_at: datetime
 
-    def of_payload(self, format_label: bytes) -> bytes:
-        """Associated data of the payload. It names no key, so that a DEK can be wrapped anew without touching it."""
-        return length_prefixed(format_label, b"payload", *self._fields())
-
-    def of_wrap(self, format_label: bytes, key_name: str) -> bytes:
-        return length_prefixed(format_label, b"wrap", *self._fields(), key_name.encode("ascii"))
-
-    def _fields(self) -> tuple[bytes, ...]:
+    def to_bytes(self) -> bytes:
         # Microseconds are what PostgreSQL stores, so the time that comes back is the time that went in.
-        ends_at = (self.ends_at - _EPOCH) // timedelta(microseconds=1)
-        return (
+        ends_at = (self.ends_at - _EPOCH) // _MICROSECOND
+        return length_prefixed(
             self.purpose.encode(),
             self.merchant_id.encode(),
             self.token_id.text.encode(),
             self.environment.encode(),
             ends_at.to_bytes(8, "big"),
         )
+
+
+def of_payload(binding: bytes) -> bytes:
+    """Associated data of the payload. It names no key, so that a DEK can be wrapped anew without touching it."""
+    return _PAYLOAD + binding
+
+
+def of_wrap(binding: bytes, key_name: str) -> bytes:
+    """Associated data of the wrapped DEK."""
+    return _WRAP + binding + length_prefixed(key_name.encode("ascii"))

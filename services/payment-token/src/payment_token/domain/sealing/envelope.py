@@ -16,32 +16,30 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from payment_token.domain.errors import RecordIntegrityFailureError
 from payment_token.domain.keys import NamedKey
-from payment_token.domain.sealing.associated_data import Binding, Purpose
+from payment_token.domain.sealing.associated_data import Binding, Purpose, of_payload, of_wrap
 from payment_token.domain.sealing.record import NONCE_BYTES, SALT_BYTES, SealedRecord
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 
 Random = Callable[[int], bytes]
 """Gives that many bytes from the operating system's generator; a test fixes them."""
 
-_FORMAT_LABEL = b"payment-token/sealed-record/v1"
 _KEY_BYTES = 32
+_SHA256 = SHA256()
 
 
 def seal(plaintext: SensitiveBytes, key: NamedKey, binding: Binding, random: Random) -> bytes:
     """Returns the bytes of a sealed record of format version 1."""
     dek = random(_KEY_BYTES)
     salt, wrap_nonce, payload_nonce = random(SALT_BYTES), random(NONCE_BYTES), random(NONCE_BYTES)
-    wrapping_key = _wrapping_key(key.key, salt, binding.purpose)
+    wrapping_key, bound = _wrapping_key(key.key, salt, binding.purpose), binding.to_bytes()
     return SealedRecord(
         purpose=binding.purpose,
         key_name=key.name,
         salt=salt,
         wrap_nonce=wrap_nonce,
-        wrapped_dek=wrapping_key.encrypt(wrap_nonce, dek, binding.of_wrap(_FORMAT_LABEL, key.name)),
+        wrapped_dek=wrapping_key.encrypt(wrap_nonce, dek, of_wrap(bound, key.name)),
         payload_nonce=payload_nonce,
-        payload=AESGCM(dek).encrypt(
-            payload_nonce, plaintext.reveal(), binding.of_payload(_FORMAT_LABEL)
-        ),
+        payload=AESGCM(dek).encrypt(payload_nonce, plaintext.reveal(), of_payload(bound)),
     ).to_bytes()
 
 
@@ -51,12 +49,10 @@ def open_record(record: SealedRecord, key: NamedKey, binding: Binding) -> Sensit
     Raises RecordIntegrityFailureError when the record was changed or moved to another row, purpose, merchant or
     environment, when the expiry of its row was edited, or when ``key`` is not the one that it was sealed under.
     """
-    plaintext = None
-    dek = _unwrapped_dek(record, key, binding)
+    plaintext, bound = None, binding.to_bytes()
+    dek = _unwrapped_dek(record, key, binding.purpose, bound)
     try:
-        plaintext = AESGCM(dek).decrypt(
-            record.payload_nonce, record.payload, binding.of_payload(_FORMAT_LABEL)
-        )
+        plaintext = AESGCM(dek).decrypt(record.payload_nonce, record.payload, of_payload(bound))
     except InvalidTag:
         pass
     if plaintext is None:
@@ -71,7 +67,8 @@ def rewrap(
 
     Raises RecordIntegrityFailureError as :func:`open_record` does, as far as the wrapped DEK tells.
     """
-    dek = _unwrapped_dek(record, old, binding)
+    bound = binding.to_bytes()
+    dek = _unwrapped_dek(record, old, binding.purpose, bound)
     salt, wrap_nonce = random(SALT_BYTES), random(NONCE_BYTES)
     return replace(
         record,
@@ -79,18 +76,18 @@ def rewrap(
         salt=salt,
         wrap_nonce=wrap_nonce,
         wrapped_dek=_wrapping_key(new.key, salt, record.purpose).encrypt(
-            wrap_nonce, dek, binding.of_wrap(_FORMAT_LABEL, new.name)
+            wrap_nonce, dek, of_wrap(bound, new.name)
         ),
     ).to_bytes()
 
 
-def _unwrapped_dek(record: SealedRecord, key: NamedKey, binding: Binding) -> bytes:
-    if record.key_name != key.name or record.purpose is not binding.purpose:
+def _unwrapped_dek(record: SealedRecord, key: NamedKey, purpose: Purpose, bound: bytes) -> bytes:
+    if record.key_name != key.name or record.purpose is not purpose:
         raise RecordIntegrityFailureError
     dek = None
     try:
         dek = _wrapping_key(key.key, record.salt, record.purpose).decrypt(
-            record.wrap_nonce, record.wrapped_dek, binding.of_wrap(_FORMAT_LABEL, key.name)
+            record.wrap_nonce, record.wrapped_dek, of_wrap(bound, key.name)
         )
     except InvalidTag:
         pass
@@ -101,4 +98,4 @@ def _unwrapped_dek(record: SealedRecord, key: NamedKey, binding: Binding) -> byt
 
 def _wrapping_key(key: SecretKey, salt: bytes, purpose: Purpose) -> AESGCM:
     info = salt + purpose.encode()
-    return AESGCM(HKDFExpand(algorithm=SHA256(), length=_KEY_BYTES, info=info).derive(key.reveal()))
+    return AESGCM(HKDFExpand(algorithm=_SHA256, length=_KEY_BYTES, info=info).derive(key.reveal()))

@@ -15,6 +15,7 @@ payload               16 or more AES-256-GCM of the plaintext, tag last
 ====================  =========  ==========================================
 """
 
+import struct
 from dataclasses import dataclass
 from typing import Self
 
@@ -31,7 +32,7 @@ TAG_BYTES = 16
 _PURPOSE_BYTES = {Purpose.PAN: 1, Purpose.SAD: 2}
 _PURPOSES = {value: purpose for purpose, value in _PURPOSE_BYTES.items()}
 _KEY_NAME_OFFSET = 3
-_FIXED_BYTES = SALT_BYTES + NONCE_BYTES + WRAPPED_DEK_BYTES + NONCE_BYTES + TAG_BYTES
+_FIXED = struct.Struct(f"{SALT_BYTES}s{NONCE_BYTES}s{WRAPPED_DEK_BYTES}s{NONCE_BYTES}s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +69,10 @@ class SealedRecord:
         if (
             not 1 <= raw[2] <= NAME_LIMIT
             or not name.isascii()
-            or len(raw) < name_end + _FIXED_BYTES
+            or len(raw) < name_end + _FIXED.size + TAG_BYTES
         ):
             raise RecordIntegrityFailureError
-        fields = []
-        start = name_end
-        for size in (SALT_BYTES, NONCE_BYTES, WRAPPED_DEK_BYTES, NONCE_BYTES):
-            fields.append(raw[start : start + size])
-            start += size
-        salt, wrap_nonce, wrapped_dek, payload_nonce = fields
+        salt, wrap_nonce, wrapped_dek, payload_nonce = _FIXED.unpack_from(raw, name_end)
         return cls(
             _PURPOSES[raw[1]],
             name.decode("ascii"),
@@ -84,5 +80,5 @@ class SealedRecord:
             wrap_nonce,
             wrapped_dek,
             payload_nonce,
-            raw[start:],
+            raw[name_end + _FIXED.size :],
         )

@@ -1,4 +1,4 @@
-"""Registered terminals and the names of BDKs, in PostgreSQL. The contract is :class:`DeviceDirectory` of the ports."""
+"""Registered terminals and the names of BDKs, in PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,30 +16,12 @@ from payment_token.domain.enrolment import (
     BDKAlgorithm,
     Device,
     DeviceState,
-    Enrolment,
 )
 from payment_token.domain.identifiers import DeviceId, MerchantId
-from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
-from payment_token.infrastructure.database.group_commit import GroupCommit
+from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.pool import Pool
 
 _DEVICE = "SELECT * FROM devices WHERE merchant_id = %s AND device_id = %s"
-
-_DEVICES = """
-SELECT devices.*
-  FROM unnest(%b::text[], %b::text[]) AS asked (merchant_id, device_id)
-  JOIN devices USING (merchant_id, device_id)
-"""
-
-# Every key that could serve one of several terminals. A retired key serves nobody.
-_CANDIDATES = """
-SELECT *, (is_default OR key_uri = %(default_uri)b) AS is_default_here
-  FROM base_derivation_keys
- WHERE retired_at IS NULL
-   AND (is_default OR key_uri = %(default_uri)b OR bdk_id = ANY(%(bdk_ids)b::text[])
-        OR EXISTS (SELECT FROM unnest(%(ksns)b::text[]) AS ksn WHERE starts_with(ksn, ksn_prefix)))
- ORDER BY key_uri = %(default_uri)b DESC, bdk_id
-"""
 
 # A key serves one derivation scheme: what terminals of one send must never be a question to a key of another.
 _OTHER_USE = (
@@ -82,13 +64,6 @@ class AlreadyRegisteredError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    merchant_id: MerchantId
-    device_id: DeviceId
-    ksn: str
-
-
-@dataclass(frozen=True, slots=True)
 class RegisteredBDK:
     """``retired_at`` is ``None`` while it serves."""
 
@@ -99,18 +74,8 @@ class RegisteredBDK:
 
 
 class PostgresDeviceDirectory:
-    def __init__(
-        self, pool: Pool, batches: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool
-    ) -> None:
-        """Outside development there is no default BDK: ``defaults_allowed`` is false."""
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._batches = batches
-        self._default_bdk_uri = default_bdk_uri
-        self._defaults_allowed = defaults_allowed
-        self._enrolment = GroupCommit(self._enrolments, self._one_enrolment)
-
-    async def enrolment(self, merchant_id: MerchantId, device_id: DeviceId, ksn: str) -> Enrolment:
-        return await self._enrolment(_Asked(merchant_id, device_id, ksn))
 
     async def register_bdk(self, bdk: BaseDerivationKey, key_check_value: str) -> None:
         """Raises AlreadyRegisteredError when the id, the KSN prefix, or the key for another algorithm is taken."""
@@ -187,7 +152,7 @@ class PostgresDeviceDirectory:
             await cursor.execute("SELECT * FROM base_derivation_keys ORDER BY bdk_id")
             return [
                 RegisteredBDK(
-                    _bdk(row, is_default=row["is_default"]),
+                    bdk_of(row, is_default=row["is_default"]),
                     row["key_check_value"],
                     row["created_at"],
                     row["retired_at"],
@@ -199,38 +164,7 @@ class PostgresDeviceDirectory:
         async with connection_of(self._pool) as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute("SELECT * FROM devices ORDER BY merchant_id, device_id")
-            return [_device(row) async for row in cursor]
-
-    async def _enrolments(self, asked: Sequence[_Asked]) -> Sequence[Enrolment]:
-        async with batch_connection_of(self._batches) as connection:
-            cursor = connection.cursor(row_factory=dict_row, binary=True)
-            names = ([one.merchant_id for one in asked], [one.device_id for one in asked])
-            await cursor.execute(_DEVICES, names, prepare=True)
-            devices = {
-                (device.merchant_id, device.device_id): device
-                for device in map(_device, await cursor.fetchall())
-            }
-            await cursor.execute(
-                _CANDIDATES,
-                {
-                    "default_uri": self._default_bdk_uri,
-                    "bdk_ids": list({device.bdk_id for device in devices.values()} - {None}),
-                    "ksns": list({one.ksn for one in asked}),
-                },
-                prepare=True,
-            )
-            candidates = [self._candidate(row) for row in await cursor.fetchall()]
-        return [
-            Enrolment(
-                devices.get((one.merchant_id, one.device_id)),
-                # A key of another merchant serves nobody here.
-                [bdk for bdk in candidates if bdk.merchant_id in (None, one.merchant_id)],
-            )
-            for one in asked
-        ]
-
-    async def _one_enrolment(self, asked: _Asked) -> Enrolment:
-        return (await self._enrolments([asked]))[0]
+            return [device_of(row) async for row in cursor]
 
     @staticmethod
     async def _device(
@@ -239,10 +173,7 @@ class PostgresDeviceDirectory:
         cursor = connection.cursor(row_factory=dict_row)
         await cursor.execute(_DEVICE, (merchant_id, device_id))
         row = await cursor.fetchone()
-        return None if row is None else _device(row)
-
-    def _candidate(self, row: DictRow) -> BaseDerivationKey:
-        return _bdk(row, is_default=self._defaults_allowed and row["is_default_here"])
+        return None if row is None else device_of(row)
 
 
 async def _insert(
@@ -253,7 +184,7 @@ async def _insert(
         raise AlreadyRegisteredError
 
 
-def _bdk(row: DictRow, *, is_default: bool) -> BaseDerivationKey:
+def bdk_of(row: DictRow, *, is_default: bool) -> BaseDerivationKey:
     return BaseDerivationKey(
         bdk_id=row["bdk_id"],
         key_uri=row["key_uri"],
@@ -266,7 +197,7 @@ def _bdk(row: DictRow, *, is_default: bool) -> BaseDerivationKey:
     )
 
 
-def _device(row: DictRow) -> Device:
+def device_of(row: DictRow) -> Device:
     return Device(
         merchant_id=row["merchant_id"],
         device_id=row["device_id"],

@@ -81,8 +81,10 @@ class GroupCommit(Generic[Item, Outcome]):
 
     async def _lane(self) -> None:
         try:
-            while batch := self._next_batch():
-                await self._settle(batch)
+            while self._waiting:
+                # Whoever is ready to join does so first.
+                await asyncio.sleep(0)
+                await self._settle(self._next_batch())
         finally:
             self._idle_lanes += 1
 
@@ -96,6 +98,8 @@ class GroupCommit(Generic[Item, Outcome]):
         return batch
 
     async def _settle(self, batch: list[tuple[Item, asyncio.Future[Outcome]]]) -> None:
+        if not batch:
+            return
         try:
             outcomes = await self._together([item for item, _ in batch])
         except BatchRefusedError:

@@ -20,8 +20,10 @@ _SESSION = (
     " -c synchronous_commit=on"
 )
 
-# Of a single request: it may wait for another one's lock. A plan for any value of a parameter would lock every
-# partition of payment_tokens.
+# Of a single request: it may wait for another one's lock. A plan for any value of a parameter covers every partition of
+# payment_tokens: planning one takes 20 ms and more, locks them all, and keeps 4 MB and more for each statement and
+# connection. PostgreSQL makes such a plan at a statement's sixth execution, only to compare its cost. A plan for the
+# values at hand takes 20 to 50 µs, and locks one partition.
 _ALONE = " -c lock_timeout=2s -c plan_cache_mode=force_custom_plan"
 
 # A batch waits for a lock no longer than another process's batch takes to commit: who is locked out for longer holds up

@@ -1,6 +1,10 @@
-"""Sealed PANs in batches, for re-encryption. The contract is :class:`payment_token.domain.key_life.ports.SealedRecords`."""
+"""Sealed PANs in batches, for re-encryption. The contract is :class:`payment_token.domain.key_life.ports.SealedRecords`.
 
-from collections.abc import Callable
+One purge day after the other, so that a batch touches one partition, and a pass reads each only once.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import date
 
 from psycopg.rows import DictRow, dict_row
 
@@ -21,13 +25,23 @@ _IS_ACTIVE = (
     "SELECT FROM encryption_keys WHERE purpose = 'service' AND version = %s AND state = 'active'"
 )
 
+# A partition whose file is empty never had a row: with long-lived tokens allowed, most days have none.
+_DAYS = """
+SELECT purge_day
+  FROM (SELECT to_date(right(relname, 10), 'YYYY_MM_DD') AS purge_day
+          FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+         WHERE inhparent = to_regclass('payment_tokens') AND pg_relation_size(inhrelid) > 0) AS filled
+ WHERE purge_day >= %s
+ ORDER BY purge_day
+"""
+
 # Rows that another re-encryption has, or a release, are left for the next pass. Nobody waits for anybody here.
 _NEXT = """
 SELECT merchant_id, purge_day, token_id, expires_at, sealed_pan
   FROM payment_tokens
- WHERE (merchant_id, purge_day, token_id) > (%(merchant_id)s, %(purge_day)s, %(token_id)s)
+ WHERE purge_day = %(purge_day)s AND (merchant_id, token_id) > (%(merchant_id)s, %(token_id)s)
    AND service_key <> %(version)s AND sealed_pan IS NOT NULL
- ORDER BY merchant_id, purge_day, token_id
+ ORDER BY merchant_id, token_id
  LIMIT %(limit)s
    FOR NO KEY UPDATE SKIP LOCKED
 """
@@ -35,10 +49,9 @@ SELECT merchant_id, purge_day, token_id, expires_at, sealed_pan
 _CHANGE = """
 UPDATE payment_tokens AS token
    SET sealed_pan = new.sealed, service_key = %s
-  FROM unnest(%s::text[], %s::date[], %s::text[], %s::bytea[], %s::bytea[])
-       AS new (merchant_id, purge_day, token_id, found, sealed)
- WHERE token.merchant_id = new.merchant_id AND token.purge_day = new.purge_day
-   AND token.token_id = new.token_id AND token.sealed_pan = new.found
+  FROM unnest(%s::text[], %s::text[], %s::bytea[], %s::bytea[]) AS new (merchant_id, token_id, found, sealed)
+ WHERE token.purge_day = %s AND token.merchant_id = new.merchant_id AND token.token_id = new.token_id
+   AND token.sealed_pan = new.found
 """
 
 
@@ -60,6 +73,28 @@ class PostgresSealedRecords:
         limit: int,
         change: Callable[[SealedPAN], bytes | None],
     ) -> Batch:
+        for day in await self._days_from(after.token_id.purge_day if after else date.min):
+            here = after if after and after.token_id.purge_day == day else None
+            place = (here.merchant_id, here.token_id.text) if here else ("", "")
+            batch = await self._change_on(day, version, place, limit, change)
+            if batch.last is not None:
+                return batch
+        return Batch(None, changed=0, damaged=0)
+
+    async def _days_from(self, first: date) -> Sequence[date]:
+        async with connection_of(self._pool) as connection:
+            cursor = await connection.execute(_DAYS, (first,))
+            return [day for (day,) in await cursor.fetchall()]
+
+    async def _change_on(
+        self,
+        day: date,
+        version: str,
+        place: tuple[str, str],
+        limit: int,
+        change: Callable[[SealedPAN], bytes | None],
+    ) -> Batch:
+        merchant_id, token_id = place
         async with connection_of(self._pool) as connection:
             await connection.execute(LET_IT_TAKE_ITS_TIME)
             await connection.execute(_LOCK_VERSION, (version,))
@@ -67,34 +102,31 @@ class PostgresSealedRecords:
             if active.rowcount == 0:
                 raise InactiveKeyError
             cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute(_NEXT, _parameters(version, after, limit))
+            parameters = {
+                "purge_day": day,
+                "merchant_id": merchant_id,
+                "token_id": token_id,
+                "version": version,
+                "limit": limit,
+            }
+            await cursor.execute(_NEXT, parameters)
             found = [_sealed_pan(row) for row in await cursor.fetchall()]
             changed = [(row, sealed) for row in found if (sealed := change(row)) is not None]
             done = 0
             if changed:
-                done = (await connection.execute(_CHANGE, _columns(version, changed))).rowcount
+                done = (await connection.execute(_CHANGE, _columns(day, version, changed))).rowcount
         last = found[-1].place if found else None
         return Batch(last, changed=done, damaged=len(found) - len(changed))
 
 
-def _parameters(version: str, after: RecordPlace | None, limit: int) -> dict[str, object]:
-    return {
-        "version": version,
-        "limit": limit,
-        "merchant_id": after.merchant_id if after else "",
-        "purge_day": after.token_id.purge_day if after else "0001-01-01",
-        "token_id": after.token_id.text if after else "",
-    }
-
-
-def _columns(version: str, changed: list[tuple[SealedPAN, bytes]]) -> tuple[object, ...]:
+def _columns(day: date, version: str, changed: list[tuple[SealedPAN, bytes]]) -> tuple[object, ...]:
     return (
         version,
         [row.place.merchant_id for row, _ in changed],
-        [row.place.token_id.purge_day for row, _ in changed],
         [row.place.token_id.text for row, _ in changed],
         [row.sealed for row, _ in changed],
         [sealed for _, sealed in changed],
+        day,
     )
 
 

@@ -35,6 +35,23 @@ metadata = MetaData(
 
 _time = DateTime(timezone=True)
 
+# A partitioned table has no storage parameters of its own: each partition gets these when it is made.
+#
+# fillfactor: revoking and re-encryption change rows in place of the old ones; with a tenth of each page free, the new
+#   version finds room on the same page, and no index is touched.
+# vacuum_scale_factor, vacuum_threshold: what a revocation shreds lies in the file until vacuum. By default it would wait
+#   for a fifth of the partition.
+# vacuum_insert_…: nothing is gained by vacuuming what was only inserted, and is dropped whole in a while.
+TOKEN_PARTITION_STORAGE = {
+    "fillfactor": "90",
+    "autovacuum_vacuum_scale_factor": "0.01",
+    "autovacuum_vacuum_threshold": "200",
+    "autovacuum_vacuum_insert_scale_factor": "1",
+    "autovacuum_vacuum_insert_threshold": "1000000",
+}
+
+# One partition for each purge day, named payment_tokens_YYYY_MM_DD; maintenance makes and drops them. Whatever reads the
+# table gives the purge day as a value, not by a join alone, so that the planner finds the one partition.
 payment_tokens = Table(
     "payment_tokens",
     metadata,
@@ -67,8 +84,12 @@ payment_tokens = Table(
     CheckConstraint(
         "status = 'active' OR (sealed_pan IS NULL AND sealed_sad IS NULL)", name="shredded"
     ),
+    postgresql_partition_by="RANGE (purge_day)",
 )
 
+# Every row is deleted when its window has passed: in a day as many dead rows come as there are live ones, so vacuum comes
+# early and does not dawdle. Never partitioned: one unique constraint over all of it makes a key unique. Its pages are
+# full (fillfactor 100), because a change of expires_at, which is indexed, never stays on its page anyway.
 token_idempotency_keys = Table(
     "token_idempotency_keys",
     metadata,
@@ -80,6 +101,11 @@ token_idempotency_keys = Table(
     Column("created_at", _time, nullable=False),
     Column("expires_at", _time, nullable=False),
     Index(None, "expires_at"),
+    postgresql_with={
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_threshold": "1000",
+        "autovacuum_vacuum_cost_limit": "2000",
+    },
 )
 
 encryption_keys = Table(
@@ -147,6 +173,8 @@ sad_epoch_keys = Table(
     prefixes=["UNLOGGED"],
 )
 
+# Append-only: its pages are full (fillfactor 100), and vacuum freezes rows when it first sees them, because they never
+# change again. Else one day a vacuum against wraparound would have years of records to go through.
 decrypt_audit_log = Table(
     "decrypt_audit_log",
     metadata,
@@ -167,6 +195,10 @@ decrypt_audit_log = Table(
     CheckConstraint("outcome IN ('released', 'refused')", name="outcome"),
     Index(None, "recorded_at"),
     Index(None, "merchant_id", "token_id"),
+    postgresql_with={
+        "autovacuum_freeze_min_age": "0",
+        "autovacuum_vacuum_insert_scale_factor": "0.02",
+    },
 )
 
 api_keys = Table(

@@ -18,18 +18,11 @@ from payment_token.infrastructure.database.faults import batch_connection_of, co
 from payment_token.infrastructure.database.group_commit import GroupCommit
 from payment_token.infrastructure.database.partition import on_day
 from payment_token.infrastructure.database.pool import Pool
-from payment_token.infrastructure.database.token_creation import TokenCreation, find_claim
+from payment_token.infrastructure.database.token_creation import TokenCreation
 from payment_token.infrastructure.database.token_rows import STORED, stored_token
 
 # How long a request waits for another one that holds its idempotency key.
 _WAIT_SECONDS = 2.0
-
-_FIND_CLAIMS = """
-SELECT held.merchant_id, held.idempotency_key, held.token_id, held.fingerprint, held.fingerprint_key
-  FROM unnest(%b::text[], %b::text[]) AS asked (merchant_id, idempotency_key)
-  JOIN token_idempotency_keys AS held USING (merchant_id, idempotency_key)
- WHERE held.expires_at > clock_timestamp()
-"""
 
 # For tokens of one purge day, which lie in one partition. The day stands in the text, so that the plan knows it.
 _GET = f"""
@@ -67,11 +60,7 @@ class PostgresTokenStore:
         creation = TokenCreation(pool, batches, idempotency_window)
         self._create = GroupCommit(creation.together, creation.alone)
         self._creating: dict[_ClaimName, asyncio.Future[Claim | None]] = {}
-        self._find_claim = GroupCommit(self._find_claims, self._find_one_claim)
         self._get = GroupCommit(self._get_many, self._get_one)
-
-    async def find_claim(self, merchant_id: MerchantId, idempotency_key: str) -> Claim | None:
-        return await self._find_claim((merchant_id, idempotency_key))
 
     async def create(self, new: NewToken) -> Claim | None:
         name = (new.stored.token.merchant_id, new.idempotency_key)
@@ -101,21 +90,6 @@ class PostgresTokenStore:
                 _REVOKE, (merchant_id, token_id.purge_day, token_id.text)
             )
             return cursor.rowcount == 1
-
-    async def _find_claims(self, names: Sequence[_ClaimName]) -> Sequence[Claim | None]:
-        merchants, keys = zip(*names, strict=True)
-        async with batch_connection_of(self._batches) as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(_FIND_CLAIMS, (list(merchants), list(keys)), prepare=True)
-            found = {
-                (row[0], row[1]): Claim(TokenId.parse(row[2]), row[3], row[4])
-                for row in await cursor.fetchall()
-            }
-        return [found.get(name) for name in names]
-
-    async def _find_one_claim(self, name: _ClaimName) -> Claim | None:
-        async with connection_of(self._pool) as connection:
-            return await find_claim(connection, *name)
 
     async def _get_many(self, names: Sequence[_TokenName]) -> Sequence[StoredToken | None]:
         by_day = defaultdict(list)

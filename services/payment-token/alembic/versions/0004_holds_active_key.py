@@ -1,12 +1,12 @@
 """A function that takes the share lock on a key version and tells whether the version is the active one.
 
-Revision: 0003, after 0002. Phase: pre.
+Revision: 0004, after 0003. Phase: pre.
 """
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,103 @@
+"""What every process that serves does, alone or with others: it starts, says where it listens, waits for its end."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import AsyncIterator, Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from payment_token.bootstrap import (
+    Listeners,
+    Role,
+    Service,
+    Upkeep,
+    build_listeners,
+    maintenance_listeners,
+)
+from payment_token.cli.deployment import load_settings
+from payment_token.infrastructure.database.embedded import EmbeddedServerError
+from payment_token.infrastructure.database.session import embedded_server
+from payment_token.infrastructure.logging import configure_logging
+from payment_token.infrastructure.process_hardening import forbid_core_dumps
+from payment_token.safety import check_safe_to_start
+from payment_token.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_GARBAGE_THRESHOLDS = (20_000, 20, 20)
+
+
+def settings_to_serve_with(serving_process: int | None = None) -> Settings:
+    """Also prepares this process, the one of this number if there are several. Raises ConfigurationError."""
+    settings = load_settings()
+    configure_logging(debug=settings.debug, serving_process=serving_process)
+    forbid_core_dumps()
+    check_safe_to_start(settings)
+    return settings
+
+
+@asynccontextmanager
+async def started(
+    settings: Settings, url: str, roles: Collection[Role]
+) -> AsyncIterator[Listeners]:
+    """What the roles need, at work while the block runs. A process that only maintains opens no key."""
+    async with AsyncExitStack() as stack:
+        upkeep = Upkeep(settings, url)
+        if Role.MAINTAIN in roles:
+            await stack.enter_async_context(upkeep.kept_up())
+        if set(roles) == {Role.MAINTAIN}:
+            yield maintenance_listeners(settings, upkeep)
+            return
+        service = await stack.enter_async_context(Service.started(settings, url))
+        listeners = build_listeners(service, roles)
+        _look_for_garbage_less_often()
+        yield listeners
+
+
+def _look_for_garbage_less_often() -> None:
+    """What was made until now stays for good, and is not looked at again.
+
+    Requests make no cycles to speak of: looking for some after every few hundred objects cost a tenth of their time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GARBAGE_THRESHOLDS)
+
+
+def end_signalled() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets."""
+    ended = asyncio.Event()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(ending, ended.set)
+    return ended
+
+
+def reload_on_hangup(listeners: Listeners) -> None:
+    """SIGHUP reads the worker policy again; a process without the internal listener has none, and ignores it."""
+    action = listeners.policies.reload if listeners.policies is not None else lambda: None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, action)
+
+
+def log_listening(urls: dict[str, str]) -> None:
+    """One line for each listener, by name."""
+    for name, url in urls.items():
+        logger.info("listening", extra={"listener": name, "url": url})
+
+
+async def wait_for(ended: asyncio.Event, settings: Settings) -> None:
+    """Waits for the end; meanwhile starts the embedded database again if it died."""
+    while not ended.is_set():
+        if settings.uses_embedded_database:
+            await _revive_embedded_server(settings)
+        try:
+            await asyncio.wait_for(ended.wait(), timeout=1)
+        except TimeoutError:
+            continue
+
+
+async def _revive_embedded_server(settings: Settings) -> None:
+    try:
+        await asyncio.to_thread(embedded_server(settings.folder).ensure_running)
+    except EmbeddedServerError as error:
+        logger.error("the embedded database does not come back", extra={"reason": str(error)})

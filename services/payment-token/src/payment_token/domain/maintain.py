@@ -1,0 +1,163 @@
+"""Maintain: the tables keep the shape that requests rely on, and what has expired goes.
+
+1. one maintainer at a time; whoever comes second does nothing
+2. make the partitions that tokens of the longest life will need, and some more
+3. drop each partition whose purge day has come, the oldest first
+4. delete idempotency keys whose window has passed, in batches
+
+It may be stopped at any moment and started again. What cannot be done now, because somebody is at work on a partition,
+is left for the next run; the rest is done all the same.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Protocol
+
+SPARE_DAYS = 14
+"""Partitions beyond the longest life of a token: for so long nobody notices that maintenance does not run."""
+
+_KEYS_IN_A_BATCH = 2_000
+_PAUSE_SECONDS = 0.05
+
+
+class MaintenanceError(Exception):
+    """The tables could not be maintained. The text says why, and what to do."""
+
+
+class BusyError(Exception):
+    """Somebody is at work on what would have to be locked, and did not end in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """``about_tokens`` is the database's own estimate: counting would read the whole partition."""
+
+    purge_day: date
+    about_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBatch:
+    """``last`` is the latest end of a window among them; ``None`` when there were none."""
+
+    deleted: int
+    last: datetime | None
+
+
+class MaintainedTables(Protocol):
+    """Any method may raise MaintenanceError or DatabaseUnavailableError, and BusyError where it says so."""
+
+    async def today(self) -> date:
+        """The database's day, UTC."""
+        ...
+
+    async def partitions(self, today: date) -> Sequence[Partition]:
+        """In the order of their days. Those that an interrupted drop left behind are among them."""
+        ...
+
+    async def make_partition(self, purge_day: date) -> None:
+        """Requests go on meanwhile. Raises BusyError."""
+        ...
+
+    async def drop_partition(self, purge_day: date) -> None:
+        """Requests go on meanwhile. May be interrupted at any point, and asked for again. Raises BusyError."""
+        ...
+
+    async def delete_expired_keys(self, since: datetime | None, limit: int) -> KeyBatch:
+        """The next ones whose windows ended at ``since`` or later, in one transaction. Skips those in use."""
+        ...
+
+
+class Maintenance(Protocol):
+    def alone(self) -> AbstractAsyncContextManager[MaintainedTables | None]:
+        """``None`` while another process maintains this database. Nobody else does until the block ends."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Maintained:
+    """``missing`` and ``kept`` are the purge days whose partitions could not be made or dropped this time."""
+
+    made: int
+    dropped: int
+    about_tokens: int
+    keys: int
+    missing: Sequence[date]
+    kept: Sequence[date]
+
+    @property
+    def complete(self) -> bool:
+        return not self.missing and not self.kept
+
+
+class Maintain:
+    def __init__(self, maintenance: Maintenance, max_ttl: timedelta) -> None:
+        self._maintenance = maintenance
+        self._max_ttl = max_ttl
+
+    async def __call__(self) -> Maintained | None:
+        """``None`` when another process maintains already. Raises MaintenanceError, DatabaseUnavailableError."""
+        # 1.
+        async with self._maintenance.alone() as tables:
+            if tables is None:
+                return None
+            today = await tables.today()
+            present = await tables.partitions(today)
+            # 2. before anything is dropped: a purge can wait, a request cannot
+            needed = needed_purge_days(today, self._max_ttl + timedelta(days=SPARE_DAYS))
+            have = {partition.purge_day for partition in present}
+            lacking = [day for day in needed if day not in have]
+            made = await _make(tables, lacking)
+            # 3.
+            due = [partition for partition in present if partition.purge_day <= today]
+            dropped = await _drop(tables, due)
+            # 4.
+            keys = await _delete_keys(tables)
+            return Maintained(
+                made=made,
+                dropped=dropped,
+                about_tokens=sum(partition.about_tokens for partition in due[:dropped]),
+                keys=keys,
+                missing=lacking[made:],
+                kept=[partition.purge_day for partition in due[dropped:]],
+            )
+
+
+async def _make(tables: MaintainedTables, days: Sequence[date]) -> int:
+    for made, day in enumerate(days):
+        try:
+            await tables.make_partition(day)
+        except BusyError:
+            # Whoever is at work on the table is so for every day.
+            return made
+    return len(days)
+
+
+async def _drop(tables: MaintainedTables, due: Sequence[Partition]) -> int:
+    for dropped, partition in enumerate(due):
+        try:
+            await tables.drop_partition(partition.purge_day)
+        except BusyError:
+            # The database takes one out of a table at a time, so the younger ones wait with it.
+            return dropped
+    return len(due)
+
+
+async def _delete_keys(tables: MaintainedTables) -> int:
+    deleted, since = 0, None
+    while True:
+        batch = await tables.delete_expired_keys(since, _KEYS_IN_A_BATCH)
+        deleted += batch.deleted
+        if batch.deleted < _KEYS_IN_A_BATCH:
+            return deleted
+        since = batch.last
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def needed_purge_days(today: date, max_ttl: timedelta) -> list[date]:
+    """The purge days of tokens that are made today, from the shortest life to the longest."""
+    longest = -(-max_ttl // timedelta(days=1))
+    return [today + timedelta(days=number) for number in range(1, longest + 2)]

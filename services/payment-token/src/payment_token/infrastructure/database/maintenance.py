@@ -1,0 +1,223 @@
+"""Maintenance on PostgreSQL. The contract is :class:`payment_token.domain.maintain.Maintenance`.
+
+Nothing here takes a lock that requests queue behind: a partition is made as a table of its own and then attached, and
+detached concurrently before it is dropped (SHARE UPDATE EXCLUSIVE on ``payment_tokens``). CREATE … PARTITION OF and DROP
+alone would take ACCESS EXCLUSIVE on it: behind one long reader, every request would wait.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import date, datetime, timedelta
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.errors import (
+    DuplicateTable,
+    InsufficientPrivilege,
+    InvalidObjectDefinition,
+    LockNotAvailable,
+    ObjectNotInPrerequisiteState,
+    QueryCanceled,
+)
+from psycopg.rows import class_row
+
+from payment_token.domain.errors import DatabaseUnavailableError
+from payment_token.domain.maintain import (
+    BusyError,
+    KeyBatch,
+    MaintainedTables,
+    MaintenanceError,
+    Partition,
+)
+from payment_token.infrastructure.database.partitions import partition_name
+from payment_token.infrastructure.database.tables import TOKEN_PARTITION_STORAGE
+
+logger = logging.getLogger(__name__)
+
+# A lock that is waited for has others waiting behind it, so never for long; again after a pause.
+_SESSION = "-c lock_timeout=1s -c statement_timeout=60s -c timezone=UTC"
+_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.5
+
+# Of this session, so PostgreSQL lets it go when the process dies.
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('payment-token maintenance', 0))"
+
+_TABLE = """
+SELECT relkind::text, pg_get_userbyid(relowner)::text FROM pg_class
+ WHERE oid = to_regclass('payment_tokens')
+"""
+
+# Tables that were partitions, and are due, were left behind between detaching and dropping.
+_PARTITIONS = """
+SELECT purge_day, greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint AS about_tokens
+  FROM (SELECT *, to_date(substring(relname FROM '^payment_tokens_(\\d{4}_\\d\\d_\\d\\d)$'), 'YYYY_MM_DD') AS purge_day
+          FROM pg_class
+         WHERE relkind = 'r'
+           AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('payment_tokens'))) AS named
+ WHERE purge_day IS NOT NULL AND (relispartition OR purge_day <= %s)
+ ORDER BY purge_day
+"""
+
+_MAKE = sql.SQL("CREATE TABLE {name} (LIKE payment_tokens INCLUDING ALL) WITH ({storage})")
+
+_ATTACH = sql.SQL(
+    "ALTER TABLE payment_tokens ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({next_day})"
+)
+
+_DETACHING = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
+
+# Waits, without a lock that anybody else would wait for, until all who use the table now have ended.
+_DETACH = sql.SQL("ALTER TABLE payment_tokens DETACH PARTITION {name} CONCURRENTLY")
+
+_FINISH_DETACHING = sql.SQL("ALTER TABLE payment_tokens DETACH PARTITION {name} FINALIZE")
+
+_DROP = sql.SQL("DROP TABLE IF EXISTS {name}")
+
+# now() and not clock_timestamp(), which could not use the index. ``since`` steps over what the batches before have left
+# dead in it. A claim that is being taken over is locked, and stays.
+_DELETE_KEYS = """
+WITH deleted AS (
+    DELETE FROM token_idempotency_keys
+     WHERE ctid = ANY (ARRAY(
+           SELECT ctid FROM token_idempotency_keys
+            WHERE expires_at >= coalesce(%s, '-infinity'::timestamptz) AND expires_at <= now()
+            ORDER BY expires_at LIMIT %s
+              FOR UPDATE SKIP LOCKED))
+    RETURNING expires_at
+)
+SELECT count(*), max(expires_at) FROM deleted
+"""
+
+
+class PostgresMaintenance:
+    """Connects anew for each run, as the owner of the tables: only the owner may attach and drop partitions."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[MaintainedTables | None]:
+        fault: Exception | None = None
+        try:
+            async with await self._connect() as connection:
+                await _become_owner(connection)
+                alone = await (await connection.execute(_LOCK)).fetchone()
+                yield _Tables(connection) if alone == (True,) else None
+        except InsufficientPrivilege:
+            fault = MaintenanceError(
+                "This login may not maintain the tables: make it a member of the role that owns payment_tokens,"
+                " and let that role create tables in its schema."
+            )
+        except psycopg.Error as error:
+            logger.warning(
+                "database error in maintenance", extra={"sqlstate": error.sqlstate or "connection"}
+            )
+            fault = DatabaseUnavailableError()
+        if fault is not None:
+            raise fault
+
+    async def _connect(self) -> AsyncConnection:
+        # Each statement is a transaction: DETACH … CONCURRENTLY is two, and refuses to run within another.
+        return await AsyncConnection.connect(
+            self._url,
+            autocommit=True,
+            options=_SESSION,
+            connect_timeout=5,
+            application_name="payment-token maintenance",
+        )
+
+
+class _Tables:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def today(self) -> date:
+        cursor = await self._connection.execute(
+            "SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date"
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise DatabaseUnavailableError
+        day: date = row[0]
+        return day
+
+    async def partitions(self, today: date) -> Sequence[Partition]:
+        cursor = self._connection.cursor(row_factory=class_row(Partition))
+        await cursor.execute(_PARTITIONS, (today,))
+        return await cursor.fetchall()
+
+    async def make_partition(self, purge_day: date) -> None:
+        name = sql.Identifier(partition_name(purge_day))
+        days = {
+            "day": sql.Literal(purge_day),
+            "next_day": sql.Literal(purge_day + timedelta(days=1)),
+        }
+
+        async def make() -> bool:
+            async with self._connection.transaction():
+                await self._connection.execute(_MAKE.format(name=name, storage=_storage()))
+                await self._connection.execute(_ATTACH.format(name=name, **days))
+            return True
+
+        taken = False
+        try:
+            await _patiently(make)
+        except (DuplicateTable, InvalidObjectDefinition):
+            taken = True
+        if taken:
+            raise MaintenanceError(
+                f"Another table or partition has the place of {partition_name(purge_day)}: move it away."
+            )
+        logger.info("partition made", extra={"purge_day": str(purge_day)})
+
+    async def drop_partition(self, purge_day: date) -> None:
+        name = sql.Identifier(partition_name(purge_day))
+
+        async def step() -> bool:
+            cursor = await self._connection.execute(_DETACHING, (partition_name(purge_day),))
+            detaching = await cursor.fetchone()
+            if detaching is None:
+                await self._connection.execute(_DROP.format(name=name))
+                return True
+            # An attempt that was interrupted or gave up has left it half detached.
+            statement = _FINISH_DETACHING if detaching == (True,) else _DETACH
+            await self._connection.execute(statement.format(name=name))
+            return False
+
+        await _patiently(step)
+        logger.info("partition dropped", extra={"purge_day": str(purge_day)})
+
+    async def delete_expired_keys(self, since: datetime | None, limit: int) -> KeyBatch:
+        cursor = await self._connection.execute(_DELETE_KEYS, (since, limit))
+        deleted, last = await cursor.fetchone() or (0, None)
+        return KeyBatch(deleted, last)
+
+
+async def _become_owner(connection: AsyncConnection) -> None:
+    row = await (await connection.execute(_TABLE)).fetchone()
+    kind, owner = row or ("", "")
+    if kind != "p":
+        raise MaintenanceError("The schema is too old to be maintained: payment-token db upgrade")
+    await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
+
+
+async def _patiently(step: Callable[[], Awaitable[bool]]) -> None:
+    """Until a step says that it was the last. Raises BusyError when a lock is not to be had."""
+    failures = 0
+    while failures < _ATTEMPTS:
+        try:
+            if await step():
+                return
+        except (LockNotAvailable, QueryCanceled, ObjectNotInPrerequisiteState):
+            failures += 1
+            await asyncio.sleep(_PAUSE_SECONDS)
+    raise BusyError
+
+
+def _storage() -> sql.Composable:
+    return sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(name), sql.SQL(value))
+        for name, value in TOKEN_PARTITION_STORAGE.items()
+    )
