@@ -17,6 +17,7 @@ from benchmarks.requests import creates, releases, tokens_in
 from benchmarks.terminals import Fleet
 from payment_token.domain.enrolment import BDKAlgorithm
 from payment_token.infrastructure.database.embedded import EmbeddedServer
+from payment_token.settings import Settings
 
 _SEED_CLIENTS = 16
 
@@ -58,6 +59,16 @@ class Bench:
         if postmaster is None:
             raise SystemExit("PostgreSQL has ended; see its log")
         return {SERVICE: Tree(self.service.pid), POSTGRES: Tree(postmaster)}
+
+    @property
+    def service_settings(self) -> dict[str, str]:
+        """Those that a figure depends on, as the service has them."""
+        settings = Settings.load(self.env_file)
+        return {
+            "environment": settings.environment,
+            "SAD stored for seconds": str(settings.sad_ttl_seconds),
+            "device keys cached": str(settings.device_key_cache_size),
+        }
 
     def fleet(self, algorithm: BDKAlgorithm) -> Fleet:
         if algorithm not in self._fleets:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PAYMENT_TOKEN = (sys.executable, "-m", "payment_token")
+_ROLES = ("--only", "public", "--only", "internal")
 _FREE_PORTS = {
     "PUBLIC_ADDRESS": "127.0.0.1:0",
     "INTERNAL_ADDRESS": "127.0.0.1:0",
@@ -47,10 +48,10 @@ class Serving:
 
 @contextlib.contextmanager
 def serving(env_file: Path, workers: int = 1) -> Iterator[Serving]:
-    """``serve`` with so many workers, in processes of its own."""
+    """``serve`` with so many workers, in processes of its own: what answers requests, and no maintenance beside it."""
     several = ["--workers", str(workers)] if workers > 1 else []
     process = subprocess.Popen(
-        [*PAYMENT_TOKEN, "serve", *several, "--env-file", env_file],
+        [*PAYMENT_TOKEN, "serve", *_ROLES, *several, "--env-file", env_file],
         env={**os.environ, **_FREE_PORTS},
         stdout=subprocess.DEVNULL,
         stderr=(log := (env_file.parent / "serve.log").open("w+")),

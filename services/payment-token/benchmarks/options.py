@@ -4,11 +4,13 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+WORKERS = 2  # one for each core of the machine that the goals are set for
 DEFAULT_OUT = Path(__file__).parent / "results"
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    short: bool
     runs: int
     seconds: float
     warm_up_seconds: float
@@ -38,12 +40,13 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
     add("--clients", type=_numbers(int), help="closed loop; several: 32,64,128 (default: 64)")
     add("--rates", type=_numbers(float), help="open loop (default: 250,500,1000,2000,3000)")
     add("--peak", action="store_true", help="closed loop only")
-    add("--workers", type=int, default=1, help="of the service (default: 1)")
+    add("--workers", type=int, default=WORKERS, help=f"of the service (default: {WORKERS})")
     add("--out", type=Path, default=DEFAULT_OUT, help=f"folder (default: {DEFAULT_OUT.name})")
     add("--markdown", action="store_true", help="also print the table as Markdown")
     given = parser.parse_args(arguments)
     short = given.short
     return Options(
+        short=short,
         runs=given.runs or (1 if short else 3),
         seconds=given.seconds or (0.6 if short else 5.0),
         warm_up_seconds=0.2 if short else 1.0,

@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,30 +64,55 @@ _COLUMNS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Reencryption:
+    """What is done again: the data keys alone, or the ``payload`` too; beside so many creates a second."""
+
+    payload: bool
+    creates: float
+
+    def __str__(self) -> str:
+        what = "payload" if self.payload else "data keys"
+        return f"{what}, {self.creates:g} creates/s" if self.creates else f"{what}, alone"
+
+
+def ways(creates: float) -> tuple[Reencryption, ...]:
+    """Those that are measured, in their order."""
+    return (
+        Reencryption(payload=False, creates=0.0),
+        Reencryption(payload=False, creates=creates),
+        Reencryption(payload=True, creates=creates),
+    )
+
+
 def main() -> None:
     options = _options()
-    cases = {
-        "data keys, alone": (False, 0.0),
-        f"data keys, {options.load:g} creates/s": (False, options.load),
-        f"payload, {options.load:g} creates/s": (True, options.load),
-    }
-    rates: dict[str, list[float]] = {name: [] for name in cases}
+    cases = ways(options.load)
+    rates: dict[str, list[float]] = {str(case): [] for case in cases}
+    with old_records(options.records) as env_file:
+        for _ in range(options.runs):
+            for case in cases:
+                rates[str(case)].append(records_a_second(env_file, case))
+                print(f"{case}: {rates[str(case)][-1]:,.0f} records/s", flush=True)
+    _report(options, rates)
+
+
+@contextlib.contextmanager
+def old_records(records: int) -> Iterator[Path]:
+    """A deployment of its own with so many records. Its ``.env``."""
     with tempfile.TemporaryDirectory(prefix="pt-benchmark-") as folder:
         env_file = make_deployment(Path(folder) / "deployment")
         with EmbeddedServer(env_file.parent) as server:
             key = asyncio.run(_active_service_key(env_file, server.url))
-            _fill(server.url, key, options.records)
-            for _ in range(options.runs):
-                for name, (payload, load) in cases.items():
-                    rates[name].append(_rate(env_file, load, payload=payload))
-                    print(f"{name}: {rates[name][-1]:,.0f} records/s", flush=True)
-    _report(options, rates)
+            _fill(server.url, key, records)
+            yield env_file
 
 
-def _rate(env_file: Path, load: float, *, payload: bool) -> float:
-    with _loaded(env_file, load) if load else contextlib.nullcontext():
+def records_a_second(env_file: Path, case: Reencryption) -> float:
+    """Rotates, and re-encrypts whatever is under the key before."""
+    with _loaded(env_file, case.creates) if case.creates else contextlib.nullcontext():
         run(env_file, "keys", "rotate")
-        said = run(env_file, "keys", "reencrypt", *(["--payload"] if payload else []))
+        said = run(env_file, "keys", "reencrypt", *(["--payload"] if case.payload else []))
     found = _RATE.search(said)
     if found is None:
         raise SystemExit(f"the command did not say how fast it was: {said}")

@@ -28,9 +28,7 @@ class RowTemplate:
         """Any row of the table that is there."""
         columns = link.execute(_COLUMNS, (table,)).fetchall()
         texts = ", ".join(f'"{name}"::text' for name, _ in columns)
-        row = link.execute(
-            f"SELECT {texts} FROM {table} LIMIT 1"
-        ).fetchone()  # noqa: S608 - names of our own schema
+        row = link.execute(f"SELECT {texts} FROM {table} LIMIT 1").fetchone()
         if row is None:
             raise SystemExit(f"the service has written no row into {table}")
         return cls(

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from payment_token.cli.development import DEMO_MERCHANT
 from payment_token.cli.published_cards import PUBLISHED_CARDS
-from payment_token.cli.virtual_terminal import VirtualTerminal, inject
+from payment_token.cli.virtual_terminal import DUKPTTerminal, VirtualTerminal, new_base
 from payment_token.domain.device_payload import PartFormat
+from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.custody.local_keystore import SCHEME
@@ -41,11 +42,18 @@ class Fleet:
 async def _injected(env_file: Path, algorithm: BDKAlgorithm, number: int) -> list[VirtualTerminal]:
     name = f"default-{algorithm}"
     bdk = BaseDerivationKey(name, f"{SCHEME}{name}", algorithm, ksn_prefix=_PREFIXES.get(algorithm))
+    # Two terminals of one initial key would be refused, and under TDES a device has only 19 bits.
+    bases: set[bytes] = set()
+    while len(bases) < number:
+        bases.add(new_base(bdk))
     custodians = Custodians(Settings.load(env_file))
     try:
-        return [
-            await inject(f"BENCH-{uuid.uuid4().hex[:8]}", MERCHANT, bdk, custodians)
-            for _ in range(number)
-        ]
+        return [await _terminal(bdk, base, custodians) for base in bases]
     finally:
         custodians.close()
+
+
+async def _terminal(bdk: BaseDerivationKey, base: bytes, custodians: Custodians) -> VirtualTerminal:
+    ksn = KSN.of_any_counter(base.hex(), bdk.algorithm.scheme)
+    key = await custodians.initial_key(bdk, ksn)
+    return DUKPTTerminal(f"BENCH-{uuid.uuid4().hex[:8]}", bdk, base, key)

@@ -11,10 +11,10 @@ NAME = "baseline"
 TOKENS = 20_000
 
 # 36 characters behind the prefix, as a token has. pgbench's \set gives the two numbers.
-_NEW_TOKEN = (
+_NEW_ID = (
     "'pt_' || lpad(to_hex(:a::bigint), 16, '0') || lpad(to_hex(:b::bigint), 16, '0') || 'hdcv'"
 )
-_OLD_TOKEN = "'pt_' || lpad({number}::text, 36, 'b')"
+_OLD_ID = "'pt_' || lpad({number}::text, 36, 'b')"
 _RANDOM_TOKENS = "\\set a random(1, 9000000000000000000)\n\\set b random(1, 9000000000000000000)\n"
 _NEW_KEY = "lpad(to_hex(:b::bigint), 16, '0') || lpad(to_hex(:a::bigint), 16, '0')"
 _A_DAY_ON = "now() + interval '1 day'"
@@ -36,7 +36,7 @@ def copy_database(server: EmbeddedServer) -> str:
         link.execute(f"CREATE DATABASE {NAME} TEMPLATE payment_tokens")
     url = server.url.replace("/payment_tokens?", f"/{NAME}?")
     with psycopg.connect(url, autocommit=True) as link:
-        numbered = {"token_id": _OLD_TOKEN.format(number="n")}
+        numbered = {"token_id": _OLD_ID.format(number="n")}
         token = RowTemplate.of(link, "payment_tokens")
         link.execute(token.insert(numbered, f"generate_series(1, {TOKENS}) AS n").encode())
         link.execute("VACUUM ANALYZE")
@@ -55,13 +55,13 @@ def _create(token: RowTemplate, claim: RowTemplate) -> str:
     claimed = claim.insert(
         {
             "idempotency_key": _NEW_KEY,
-            "token_id": _NEW_TOKEN,
+            "token_id": _NEW_ID,
             "created_at": "now()",
             "expires_at": _A_DAY_ON,
         },
         end=" ON CONFLICT (merchant_id, idempotency_key) DO NOTHING",
     )
-    inserted = token.insert({"token_id": _NEW_TOKEN})
+    inserted = token.insert({"token_id": _NEW_ID})
     return f"{_RANDOM_TOKENS}BEGIN;\n{claimed};\n{inserted};\nCOMMIT;\n"
 
 
@@ -69,7 +69,7 @@ def _decrypt(token: RowTemplate, audit: RowTemplate) -> str:
     key = {
         "merchant_id": token.values["merchant_id"],
         "purge_day": token.values["purge_day"],
-        "token_id": _OLD_TOKEN.format(number=":n"),
+        "token_id": _OLD_ID.format(number=":n"),
     }
     where = " AND ".join(f"{column} = {value}" for column, value in key.items())
     recorded = audit.insert(
@@ -81,6 +81,6 @@ def _decrypt(token: RowTemplate, audit: RowTemplate) -> str:
         }
     )
     return (
-        f"\\set n random(1, {TOKENS})\nBEGIN;\nSELECT * FROM payment_tokens WHERE {where};\n"  # noqa: S608
+        f"\\set n random(1, {TOKENS})\nBEGIN;\nSELECT * FROM payment_tokens WHERE {where};\n"
         f"{recorded};\nCOMMIT;\n"
     )

@@ -28,9 +28,7 @@ class Echo:
             ],
         }
 
-    async def __call__(
-        self, scope: dict[str, Any], receive: Any, send: Any
-    ) -> None:  # noqa: ARG002
+    async def __call__(self, _: dict[str, Any], receive: Any, send: Any) -> None:
         more = True
         while more:
             more = (await receive()).get("more_body", False)

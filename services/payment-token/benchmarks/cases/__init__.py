@@ -7,6 +7,7 @@ from benchmarks.cases.create import CREATE_AES, CREATE_TDES
 from benchmarks.cases.decrypt import DECRYPT
 from benchmarks.cases.get import GET
 from benchmarks.cases.mixed import MIXED
+from benchmarks.cases.reencrypt import REENCRYPT
 
 CASES: tuple[Case, ...] = (
     CREATE_AES,
@@ -14,6 +15,7 @@ CASES: tuple[Case, ...] = (
     GET,
     DECRYPT,
     MIXED,
+    REENCRYPT,
     PGBENCH_CREATE,
     PGBENCH_DECRYPT,
     ECHO_PLAIN,

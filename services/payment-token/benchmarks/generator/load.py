@@ -78,7 +78,10 @@ Shape = ClosedLoop | OpenLoop
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """``requests`` may be used up: the run then ends before its time. ``keep`` answers are handed back."""
+    """``requests`` may be used up: the run then ends before its time.
+
+    ``keep`` answers are handed back; with ``timed`` also when each request of an open loop was due.
+    """
 
     kinds: tuple[Kind, ...]
     requests: Iterator[Request]
@@ -86,3 +89,4 @@ class Load:
     seconds: float
     warm_up_seconds: float
     keep: int = 0
+    timed: bool = False

@@ -27,12 +27,15 @@ class OpenRun(Run):
         self._idle: list[int] = []
         self._waiting: deque[int] = deque()
         self._lateness = array("q")
+        self._timed = load.timed
+        self._moments: list[tuple[int, int]] = []
 
     async def measured(self) -> Outcome:
         outcome = await super().measured()
         return replace(
             outcome,
             lateness=Quantiles.of(self._lateness),
+            moments=tuple(self._moments),
             unanswered=self._outstanding + len(self._waiting),
         )
 
@@ -67,7 +70,10 @@ class OpenRun(Run):
             self._unexpected(kind, answer)
         # What was due within the measured time counts, also when its answer comes after the end.
         elif connection.began >= self._measured_from:
-            self._latencies[kind].append(time.perf_counter_ns() - connection.began)
+            latency = time.perf_counter_ns() - connection.began
+            self._latencies[kind].append(latency)
+            if self._timed:
+                self._moments.append((connection.began, latency))
             if len(self._kept) < self._keep:
                 self._kept.append(answer)
         if self._waiting:

@@ -30,6 +30,7 @@ class Outcome:
     """``answers`` counts what was answered as expected within the measured ``seconds``.
 
     ``lateness`` is the generator's own: how long after it was due a request was sent although a connection was free.
+    ``moments`` are pairs of when a request was due, by ``time.perf_counter_ns``, and how long it took.
     ``errors`` counts every answer that was not the expected one, during the warm-up as well.
     """
 
@@ -42,6 +43,7 @@ class Outcome:
     unanswered: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     kept: tuple[bytes, ...] = ()
+    moments: tuple[tuple[int, int], ...] = ()
 
     @property
     def total(self) -> int:

@@ -1,6 +1,8 @@
-"""A line for each measurement, while the benchmark runs."""
+"""A line for each measurement, while the benchmark runs, and the lines above the table at its end."""
 
 from benchmarks.measurement import ECHO, GENERATOR, POSTGRES, SERVICE, Measurement
+from benchmarks.report.document import Setup
+from benchmarks.report.machine import commit, machine, versions
 
 
 def said_of(found: Measurement) -> str:
@@ -16,3 +18,20 @@ def said_of(found: Measurement) -> str:
     memory = f", largest process {resident:.0f} MB" if resident else ""
     wrong = f", ERRORS: {found.errors}" if found.errors else ""
     return f"{found.case}, {found.shape}: {found.rate:,.0f}/s{times}{cpu}{memory}{wrong}"
+
+
+def setup_of(setup: Setup) -> str:
+    """What the table stands on."""
+    here = machine()
+    server = ", ".join(f"{name}={value}" for name, value in setup.postgres.items())
+    options = setup.options
+    return "\n".join(
+        (
+            f"{here['processor']}, {here['cores']} cores, {here['memory']}, {here['system']}",
+            f"commit {commit()}; {', '.join(f'{name} {text}' for name, text in versions().items())}",
+            f"PostgreSQL: {server}",
+            f"service: {options.workers} worker(s); {', '.join(f'{name}={text}' for name, text in setup.service.items())}",
+            f"{options.runs} run(s) of {options.seconds:g} s after {options.warm_up_seconds:g} s of warm-up; medians",
+            "CPU is per request; MB is the largest process",
+        )
+    )
