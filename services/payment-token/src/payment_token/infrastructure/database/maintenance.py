@@ -61,7 +61,7 @@ SELECT purge_day, greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint A
            AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('payment_tokens'))) AS named
  WHERE purge_day IS NOT NULL AND (relispartition OR purge_day <= %s)
  ORDER BY purge_day
-"""  # noqa: S608 - an expression of ours
+"""
 
 _MAKE = sql.SQL("CREATE TABLE {name} (LIKE payment_tokens INCLUDING ALL) WITH ({storage})")
 

@@ -34,7 +34,7 @@ SELECT purge_day
          WHERE inhparent = to_regclass('payment_tokens')) AS partitions
  WHERE purge_day >= %s AND pg_relation_size(inhrelid) > 0
  ORDER BY purge_day
-"""  # noqa: S608 - an expression of ours
+"""
 
 # Rows that another re-encryption has, or a release, are left for the next pass. Nobody waits for anybody here.
 _NEXT = """
