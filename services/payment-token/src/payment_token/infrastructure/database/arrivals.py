@@ -10,6 +10,7 @@ from payment_token.domain.enrolment import BaseDerivationKey, Enrolment
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.token import Claim
 from payment_token.domain.token_id import TokenId
+from payment_token.infrastructure.database.columns import text_column
 from payment_token.infrastructure.database.device_directory import bdk_of, device_of
 from payment_token.infrastructure.database.faults import batch_connection_of
 from payment_token.infrastructure.database.group_commit import GroupCommit
@@ -69,9 +70,9 @@ class PostgresArrivals:
         async with batch_connection_of(self._batches) as connection:
             cursor = connection.cursor(row_factory=dict_row, binary=True)
             names = (
-                [one.merchant_id for one in asked],
-                [one.idempotency_key for one in asked],
-                [one.device_id for one in asked],
+                text_column(one.merchant_id for one in asked),
+                text_column(one.idempotency_key for one in asked),
+                text_column(one.device_id for one in asked),
             )
             await cursor.execute(_CLAIMS_AND_DEVICES, names, prepare=True)
             known = {row["number"]: row for row in await cursor.fetchall()}
@@ -79,8 +80,8 @@ class PostgresArrivals:
                 _CANDIDATES,
                 {
                     "default_uri": self._default_bdk_uri,
-                    "bdk_ids": list({row["bdk_id"] for row in known.values()} - {None}),
-                    "ksns": list({one.ksn for one in asked}),
+                    "bdk_ids": text_column({row["bdk_id"] for row in known.values()} - {None}),
+                    "ksns": text_column({one.ksn for one in asked}),
                 },
                 prepare=True,
             )

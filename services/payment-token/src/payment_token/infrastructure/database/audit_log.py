@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 from payment_token.domain.audit import DecryptEvent
 from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
 from payment_token.domain.ports import TokenChangedError
+from payment_token.infrastructure.database.columns import columns
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import UNDECIDED, GroupCommit, Undecided
 from payment_token.infrastructure.database.partition import on_day
@@ -168,10 +169,10 @@ async def _insert(
     releases: LiteralString,
 ) -> set[UUID]:
     """The ids of the records that were written; of a release whose token is not live, none is."""
-    columns = map(list, zip(*map(_row, records), strict=True))
+    arrived = columns((*_RECORD.values(), "boolean"), map(_row, records))
     cursor = connection.cursor(binary=True)
     statement = _INSERT_REFUSALS.encode() if day is None else on_day(releases, day)
-    await cursor.execute(statement, tuple(columns), prepare=True)
+    await cursor.execute(statement, arrived, prepare=True)
     return {row[0] for row in await cursor.fetchall()}
 
 

@@ -19,6 +19,7 @@ from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.ports import InactiveKeyError
 from payment_token.domain.token import Claim, DeviceBinding, NewToken
 from payment_token.domain.token_id import TokenId
+from payment_token.infrastructure.database.columns import columns
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import UNDECIDED, Undecided
 from payment_token.infrastructure.database.pool import Pool
@@ -58,6 +59,7 @@ VALUES ('active', {", ".join(f"%s::{kind}" for kind in NEW.values())})
 
 _ARRIVED = {
     **NEW,
+    "metadata": "text",  # JSON, which becomes jsonb once it is there
     "initial_key_id": "bytea",
     "idempotency_key": "text",
     "fingerprint": "bytea",
@@ -67,7 +69,7 @@ _ARRIVED = {
 # ``holds_active_key`` takes the share lock on a key version and looks only then, with a snapshot of its own.
 _CREATE_BATCH = f"""
 WITH arrived AS (
-    SELECT * FROM unnest({", ".join(f"%b::{'text' if kind == 'jsonb' else kind}[]" for kind in _ARRIVED.values())})
+    SELECT * FROM unnest({", ".join(f"%b::{kind}[]" for kind in _ARRIVED.values())})
         AS arrived ({", ".join(_ARRIVED)})
 ), held AS MATERIALIZED (
     SELECT purpose, version
@@ -129,10 +131,10 @@ class TokenCreation:
 
     async def together(self, batch: Sequence[NewToken]) -> Sequence[Claim | Undecided | None]:
         """``None`` for each that is durable. Raises BatchRefusedError."""
-        columns = [list(column) for column in zip(*map(_arrived_row, batch), strict=True)]
+        arrived = columns(_ARRIVED.values(), map(_arrived_row, batch))
         async with batch_connection_of(self._batches) as connection:
             cursor = connection.cursor(binary=True)
-            await cursor.execute(_CREATE_BATCH, [*columns, self._window], prepare=True)
+            await cursor.execute(_CREATE_BATCH, [*arrived, self._window], prepare=True)
             written = {row[0] for row in await cursor.fetchall()}
         return [None if new.stored.token.token_id.text in written else UNDECIDED for new in batch]
 

@@ -14,6 +14,7 @@ from payment_token.domain.errors import IdempotencyInProgressError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.token import Claim, NewToken, StoredToken
 from payment_token.domain.token_id import TokenId
+from payment_token.infrastructure.database.columns import text_column
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import GroupCommit
 from payment_token.infrastructure.database.partition import on_day
@@ -99,8 +100,8 @@ class PostgresTokenStore:
         async with batch_connection_of(self._batches) as connection:
             cursor = connection.cursor(binary=True)
             for day, of_day in by_day.items():
-                merchants = [name.merchant_id for name in of_day]
-                tokens = [name.token_id.text for name in of_day]
+                merchants = text_column(name.merchant_id for name in of_day)
+                tokens = text_column(name.token_id.text for name in of_day)
                 await cursor.execute(on_day(_GET, day), (merchants, tokens), prepare=True)
                 for row in await cursor.fetchall():
                     stored = stored_token(row)
