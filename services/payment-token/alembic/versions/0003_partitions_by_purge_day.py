@@ -3,7 +3,7 @@
 Revision: 0003, after 0002. Phase: pre. Older code works on the partitioned table as it is, but nothing of it makes
 partitions: run the new code's maintenance within two weeks.
 
-Rows are copied, about 100,000 in a second, and requests wait meanwhile or get 503: with many rows, run it when it is quiet.
+Rows are copied, about 50,000 in a second, and requests wait meanwhile or get 503: with many rows, run it when it is quiet.
 What may take long or many locks happens before and after the copy, in steps of their own, and may be interrupted: start
 the migration again. One transaction over 400 partitions would need more locks than a small server has.
 """

@@ -13,6 +13,8 @@ from payment_token.domain.key_life.ports import RecordPlace, SealedPAN
 from payment_token.domain.key_life.version import KeyLifeError, KeyPurpose
 from payment_token.domain.ports import InactiveKeyError
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
+from payment_token.infrastructure.database.pool import new_pool
+from payment_token.infrastructure.database.sealed_records import PostgresSealedRecords
 from tests.support.key_deployment import KeyDeployment, key_deployment
 
 
@@ -252,3 +254,19 @@ async def test_a_partition_that_is_dropped_meanwhile_holds_up_nothing(
 
     assert [progress.changed async for progress in run][-1] == 7
     assert deployed.versions() == {"v2": 5}
+
+
+async def test_the_days_are_found_whichever_way_the_catalogue_is_read(
+    deployed: KeyDeployment,
+) -> None:
+    """Under another plan, the names of tables that are no partitions are looked at first."""
+    await deployed.create(3)
+    await deployed.rotate()
+    deployed.database.execute(
+        f"ALTER DATABASE {deployed.database.info.dbname} SET enable_nestloop = off"
+    )
+    async with new_pool(deployed.url) as pool:
+        records = PostgresSealedRecords(pool)
+        batch = await records.change_batch("v2", None, 10, lambda row: row.sealed)
+
+    assert batch.changed == 3

@@ -68,15 +68,17 @@ class Deployment:
         command = [sys.executable, "-m", "payment_token", *arguments]
         if env_file:
             command += ["--env-file", str(self.folder / ".env")]
-        return subprocess.run(
+        done = subprocess.run(
             command,
             env=self._environment(environment),
             input=stdin,
             capture_output=True,
             text=True,
-            check=check,
+            check=False,
             timeout=120,
         )
+        assert done.returncode == 0 or not check, f"{arguments}: {done.stdout}{done.stderr}"
+        return done
 
     def run_here(
         self, *arguments: str, check: bool = True, **environment: str

@@ -44,6 +44,7 @@ class Service:
         self.settings = settings
         self.clock = clock
         self.keys = keys
+        self._batches = batches
         self.api_keys = RecognisedAPIKeys(
             PostgresAPIKeyStore(pool), time.monotonic, random.SystemRandom().random
         )
@@ -138,7 +139,7 @@ class Service:
     async def readiness_to_release(self) -> dict[str, str]:
         """Likewise, for a process that makes no tokens."""
         checks: dict[str, Callable[[], Awaitable[object]]] = {
-            "database": self.clock.synchronise,
+            "database": self._check_database,
             "clock": self._check_clock,
             "key_custodian": self.keys.service.active,
             "audit": self.audit_log.check_writable,
@@ -154,6 +155,11 @@ class Service:
             except PaymentTokenError as error:
                 failing[name] = error.code
         return failing
+
+    async def _check_database(self) -> None:
+        await self.clock.synchronise()
+        # One that is found dead is replaced, so that whoever is told "ready" does not meet it.
+        await self._batches.check()
 
     async def _check_clock(self) -> None:
         self.clock.now()

@@ -1,6 +1,6 @@
 """Bodies of the internal API."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 from pydantic_core import to_json
@@ -87,10 +87,6 @@ class ReleasedBody(BaseModel):
     payment_data: PaymentDataBody = Field(repr=False)
     metadata: dict[str, str]
     audit_receipt: str
-
-    @classmethod
-    def of(cls, released: Released) -> Self:
-        return cls.model_validate(_document(released))
 
     @staticmethod
     def render(released: Released) -> bytes:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.config import JsonDict
@@ -208,10 +208,6 @@ class TokenBody(BaseModel):
     expires_at: datetime
     card: CardBody
     metadata: dict[str, str]
-
-    @classmethod
-    def of(cls, token: Token) -> Self:
-        return cls.model_validate(_document(token))
 
     @staticmethod
     def render(token: Token) -> bytes:

@@ -5,6 +5,7 @@ keep the SQLSTATE and nothing else, and raise ours outside the ``except`` block,
 along as its context into a log.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,6 +29,10 @@ _LOCK_NOT_AVAILABLE = "55P03"
 # Data, constraints, a transaction that must be tried again, statements, locks: what one item of a batch can bring on
 # its neighbours. The other classes (connection, resources, operator, system) say that nobody is served just now.
 _BY_ITS_ITEMS = ("21", "22", "23", "40", "42", "55")
+
+
+# The event loop itself keeps no task alive.
+_looking: set[asyncio.Task[None]] = set()
 
 
 class BatchRefusedError(Exception):
@@ -62,6 +67,7 @@ async def batch_connection_of(
     Raises BatchRefusedError for what one item can bring on its neighbours, and else what :func:`connection_of` does.
     """
     fault: Exception | None = None
+    connection = None
     try:
         async with pool.connection() as connection:
             yield connection
@@ -71,8 +77,17 @@ async def batch_connection_of(
             fault = BatchRefusedError()
         else:
             fault = _ours(error)
+            if connection is not None and connection.broken:
+                _look_through(pool)
     if fault is not None:
         raise fault
+
+
+def _look_through(pool: AsyncConnectionPool[AsyncConnection]) -> None:
+    # After a crash or a failover the other connections are as dead as this one: each would cost another batch.
+    look = asyncio.get_running_loop().create_task(pool.check())
+    _looking.add(look)
+    look.add_done_callback(_looking.discard)
 
 
 def _ours(error: psycopg.Error) -> PaymentTokenError:

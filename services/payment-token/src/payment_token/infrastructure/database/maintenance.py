@@ -31,7 +31,10 @@ from payment_token.domain.maintain import (
     MaintenanceError,
     Partition,
 )
-from payment_token.infrastructure.database.partitions import partition_name
+from payment_token.infrastructure.database.partitions import (
+    PURGE_DAY_OF_NAME,
+    partition_name,
+)
 from payment_token.infrastructure.database.tables import TOKEN_PARTITION_STORAGE
 
 logger = logging.getLogger(__name__)
@@ -50,9 +53,9 @@ SELECT relkind::text, pg_get_userbyid(relowner)::text FROM pg_class
 """
 
 # Tables that were partitions, and are due, were left behind between detaching and dropping.
-_PARTITIONS = """
+_PARTITIONS = f"""
 SELECT purge_day, greatest(reltuples, pg_stat_get_live_tuples(oid), 0)::bigint AS about_tokens
-  FROM (SELECT *, to_date(substring(relname FROM '^payment_tokens_(\\d{4}_\\d\\d_\\d\\d)$'), 'YYYY_MM_DD') AS purge_day
+  FROM (SELECT *, {PURGE_DAY_OF_NAME} AS purge_day
           FROM pg_class
          WHERE relkind = 'r'
            AND relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('payment_tokens'))) AS named

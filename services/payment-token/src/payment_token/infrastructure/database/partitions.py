@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from typing import LiteralString
 
 from payment_token.domain.maintain import needed_purge_days
 from payment_token.infrastructure.database.faults import connection_of
@@ -13,6 +14,12 @@ SELECT (now() AT TIME ZONE 'UTC')::date,
        array(SELECT relname::text FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
               WHERE inhparent = to_regclass('payment_tokens') AND NOT inhdetachpending)
 """
+
+
+# NULL for any other table, and not an error: PostgreSQL may look at the name before it looks at what the table is.
+PURGE_DAY_OF_NAME: LiteralString = (
+    r"to_date(substring(relname FROM '^payment_tokens_(\d{4}_\d\d_\d\d)$'), 'YYYY_MM_DD')"
+)
 
 
 def partition_name(purge_day: date) -> str:

@@ -14,6 +14,7 @@ from payment_token.domain.ports import InactiveKeyError
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.key_versions import LET_IT_TAKE_ITS_TIME
+from payment_token.infrastructure.database.partitions import PURGE_DAY_OF_NAME
 from payment_token.infrastructure.database.pool import Pool
 
 _COUNT = "SELECT count(*) FROM payment_tokens WHERE service_key <> %s AND sealed_pan IS NOT NULL"
@@ -26,12 +27,12 @@ _IS_ACTIVE = (
 )
 
 # A partition whose file is empty never had a row: with long-lived tokens allowed, most days have none.
-_DAYS = """
+_DAYS = f"""
 SELECT purge_day
-  FROM (SELECT to_date(right(relname, 10), 'YYYY_MM_DD') AS purge_day
+  FROM (SELECT inhrelid, {PURGE_DAY_OF_NAME} AS purge_day
           FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
-         WHERE inhparent = to_regclass('payment_tokens') AND pg_relation_size(inhrelid) > 0) AS filled
- WHERE purge_day >= %s
+         WHERE inhparent = to_regclass('payment_tokens')) AS partitions
+ WHERE purge_day >= %s AND pg_relation_size(inhrelid) > 0
  ORDER BY purge_day
 """
 
