@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.baselines.database import copy_database
+from benchmarks.baselines.database import copy_database, fill_copy
 from benchmarks.deployment import Serving, make_deployment, serving
 from benchmarks.generator import ClosedLoop, Kind, Load, Outcome, Target, run_load
 from benchmarks.measurement import POSTGRES, SERVICE
@@ -25,7 +25,7 @@ _SEED_CLIENTS = 16
 @dataclass
 class Bench:
     """``closing`` ends what a case starts for itself and keeps until the end.
-    ``baseline_url`` is a second database of the same server, a copy of the first as it was when it had its tokens.
+    ``baseline_url`` is a second database of the same server, with tokens like those of the first.
     """
 
     options: Options
@@ -33,7 +33,7 @@ class Bench:
     server: EmbeddedServer
     service: Serving
     closing: ExitStack
-    baseline_url: str = ""
+    baseline_url: str
     tokens: list[str] = field(default_factory=list)
     _fleets: dict[BDKAlgorithm, Fleet] = field(default_factory=dict)
 
@@ -104,9 +104,10 @@ def running(options: Options) -> Iterator[Bench]:
     ):
         env_file = make_deployment(Path(folder) / "deployment")
         server = closing.enter_context(tuned_server(env_file.parent))
-        with serving(env_file, options.workers) as service:
-            bench = Bench(options, env_file, server, service, closing)
-            bench.seed()
-        bench.baseline_url = copy_database(server)
-        bench.service = closing.enter_context(serving(env_file, options.workers))
+        # A copy is made while nobody is connected, and filled when there are rows to take after.
+        baseline_url = copy_database(server)
+        service = closing.enter_context(serving(env_file, options.workers))
+        bench = Bench(options, env_file, server, service, closing, baseline_url)
+        bench.seed()
+        fill_copy(server.url, baseline_url)
         yield bench

@@ -12,7 +12,7 @@ from benchmarks.requests import creates
 from payment_token.domain.enrolment import BDKAlgorithm
 
 _BEFORE_SECONDS = 10.0
-_BUCKET_SECONDS = 0.25
+_BUCKET_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)

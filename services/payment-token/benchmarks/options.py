@@ -40,7 +40,7 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
     add("--clients", type=_numbers(int), help="closed loop; several: 32,64,128 (default: 64)")
     add("--rates", type=_numbers(float), help="open loop (default: 250,500,1000,2000,3000)")
     add("--peak", action="store_true", help="closed loop only")
-    add("--workers", type=int, default=WORKERS, help=f"of the service (default: {WORKERS})")
+    add("--workers", type=int, help=f"of the service (default: {WORKERS})")
     add("--out", type=Path, default=DEFAULT_OUT, help=f"folder (default: {DEFAULT_OUT.name})")
     add("--markdown", action="store_true", help="also print the table as Markdown")
     given = parser.parse_args(arguments)
@@ -52,7 +52,7 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
         warm_up_seconds=0.2 if short else 1.0,
         clients=given.clients or ((8,) if short else (64,)),
         rates=() if given.peak else given.rates or ((50.0, 100.0) if short else _RATES),
-        workers=given.workers,
+        workers=given.workers or (1 if short else WORKERS),
         tokens=200 if short else 5000,
         records=200 if short else 20_000,
         cases=tuple(given.case or cases),

@@ -30,21 +30,25 @@ class Scripts:
 
 def copy_database(server: EmbeddedServer) -> str:
     """Returns its URL. Nobody may be connected to the service's database."""
-    with psycopg.connect(
-        server.url.replace("/payment_tokens?", "/postgres?"), autocommit=True
-    ) as link:
+    maintenance = server.url.replace("/payment_tokens?", "/postgres?")
+    with psycopg.connect(maintenance, autocommit=True) as link:
         link.execute(f"CREATE DATABASE {NAME} TEMPLATE payment_tokens")
-    url = server.url.replace("/payment_tokens?", f"/{NAME}?")
-    with psycopg.connect(url, autocommit=True) as link:
-        numbered = {"token_id": _OLD_ID.format(number="n")}
+    return server.url.replace("/payment_tokens?", f"/{NAME}?")
+
+
+def fill_copy(service_url: str, url: str) -> None:
+    """Tokens to read, after one that the service has made."""
+    with psycopg.connect(service_url) as link:
         token = RowTemplate.of(link, "payment_tokens")
+    numbered = {"token_id": _OLD_ID.format(number="n")}
+    with psycopg.connect(url, autocommit=True) as link:
         link.execute(token.insert(numbered, f"generate_series(1, {TOKENS}) AS n").encode())
-        link.execute("VACUUM ANALYZE")
-    return url
+        link.execute("VACUUM ANALYZE payment_tokens")
 
 
-def scripts(url: str) -> Scripts:
-    with psycopg.connect(url) as link:
+def scripts(service_url: str) -> Scripts:
+    """With rows as the service has written them."""
+    with psycopg.connect(service_url) as link:
         token = RowTemplate.of(link, "payment_tokens")
         claim = RowTemplate.of(link, "token_idempotency_keys")
         audit = RowTemplate.of(link, "decrypt_audit_log")

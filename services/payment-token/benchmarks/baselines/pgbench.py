@@ -38,7 +38,7 @@ class PgbenchCase:
 
     def measure(self, bench: Bench, shape: Shape | str) -> Measurement:
         path = bench.folder / f"{self.name}.sql"
-        path.write_text(self.script(scripts(bench.baseline_url)))
+        path.write_text(self.script(scripts(bench.server.url)))
         _pgbench(bench.baseline_url, path, bench.options.warm_up_seconds)
         trees = bench.trees
         meter = Meter(trees)

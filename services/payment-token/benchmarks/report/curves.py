@@ -37,6 +37,8 @@ def _draw_case(case: str, offered: Sequence[Series], peak: Series | None, path: 
     axes.set_xlabel("requests offered a second")
     axes.set_ylabel("milliseconds, from when the request was due")
     axes.set_yscale("log")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_major_formatter("{x:g}")
     axes.set_xlim(left=0)
     axes.grid(visible=True, which="both", alpha=0.3)
     axes.legend()

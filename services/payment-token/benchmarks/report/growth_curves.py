@@ -63,6 +63,8 @@ def draw_expiry(expiries: Sequence[Expiry], path: Path) -> Path:
         axes.set_xlabel("seconds")
         axes.set_ylabel("milliseconds")
         axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter("{x:g}")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(visible=True, which="both", alpha=0.3)
         axes.legend()
     figure.tight_layout()
