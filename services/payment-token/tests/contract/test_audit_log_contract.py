@@ -1,35 +1,14 @@
 import asyncio
-import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from payment_token.domain.audit import DecryptEvent, Outcome
-from payment_token.domain.identifiers import RequestId
+from payment_token.domain.audit import Outcome
 from payment_token.domain.ports import TokenChangedError
 from payment_token.domain.token import Token
-from payment_token.domain.worker_policy import ReleaseField, Worker
 from tests.contract.conftest import Stores
-from tests.support.tokens import new_token
-
-WORKER = Worker("spiffe://example.org/w", b"\x01" * 32, "127.0.0.1:5")
-
-
-def release_of(token: Token) -> DecryptEvent:
-    return DecryptEvent(
-        event_id=uuid.uuid4(),
-        event_time=datetime.now(UTC),
-        outcome=Outcome.RELEASED,
-        code="ok",
-        worker=WORKER,
-        request_id=RequestId("r-1"),
-        merchant_id=token.merchant_id,
-        token_id=token.token_id,
-        purpose="capture",
-        fields=frozenset({ReleaseField.PAN}),
-        key_name="v1",
-    )
+from tests.support.tokens import new_token, release_of
 
 
 async def created(stores: Stores, **changes: timedelta | None) -> Token:

@@ -3,7 +3,6 @@
 PostgreSQL 14 to 18 lock every partition of a plan that covers them all, at every execution.
 """
 
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,14 +12,11 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from payment_token.domain.audit import DecryptEvent, Outcome
-from payment_token.domain.identifiers import RequestId
 from payment_token.domain.token import Token
-from payment_token.domain.worker_policy import ReleaseField, Worker
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from tests.support.key_deployment import KeyDeployment, key_deployment
 from tests.support.maintained import MaintainedDatabase, maintained_database
-from tests.support.tokens import new_token
+from tests.support.tokens import new_token, release_of
 
 # PostgreSQL plans for any value at the sixth execution, psycopg prepares at the sixth as well.
 _TIMES = 15
@@ -48,22 +44,6 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return counts
 
 
-def _release_of(token: Token) -> DecryptEvent:
-    return DecryptEvent(
-        event_id=uuid.uuid4(),
-        event_time=datetime.now(UTC),
-        outcome=Outcome.RELEASED,
-        code="ok",
-        worker=Worker("spiffe://example.org/w", b"\x01" * 32, "127.0.0.1:5"),
-        request_id=RequestId("r-1"),
-        merchant_id=token.merchant_id,
-        token_id=token.token_id,
-        purpose="capture",
-        fields=frozenset({ReleaseField.PAN}),
-        key_name="v1",
-    )
-
-
 async def _create(kept: MaintainedDatabase) -> Token:
     new = new_token(datetime.now(UTC))
     assert await kept.store.create(new) is None
@@ -82,9 +62,7 @@ async def _revoke(kept: MaintainedDatabase) -> None:
 
 async def _release(kept: MaintainedDatabase) -> None:
     token = await _create(kept)
-    await PostgresAuditLog(kept.pool, kept.batches).record_release(
-        _release_of(token), with_sad=True
-    )
+    await PostgresAuditLog(kept.pool, kept.batches).record_release(release_of(token), with_sad=True)
 
 
 @pytest.mark.parametrize("request_work", [_create, _get, _revoke, _release])

@@ -11,20 +11,18 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from payment_token.domain.audit import DecryptEvent, Outcome
+from payment_token.domain.audit import DecryptEvent
 from payment_token.domain.errors import (
     DatabaseUnavailableError,
     IdempotencyInProgressError,
     UnknownDeviceError,
 )
-from payment_token.domain.identifiers import RequestId
 from payment_token.domain.ports import InactiveKeyError, TokenChangedError
 from payment_token.domain.token import Claim, NewToken, Token
-from payment_token.domain.worker_policy import ReleaseField, Worker
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.pool import new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
-from tests.support.tokens import new_token
+from tests.support.tokens import new_token, release_of
 
 WINDOW = timedelta(hours=1)
 # A terminal that is known: creates of others are never done together.
@@ -240,22 +238,6 @@ async def test_a_storm_of_everything(deployed: Deployment, seed: int) -> None:
         " WHERE NOT EXISTS (SELECT FROM device_initial_keys AS d WHERE d.device_id = t.device_id)"
     ).fetchone()
     assert owners == (0,)
-
-
-def release_of(token: Token) -> DecryptEvent:
-    return DecryptEvent(
-        event_id=uuid.uuid4(),
-        event_time=datetime.now(UTC),
-        outcome=Outcome.RELEASED,
-        code="ok",
-        worker=Worker("spiffe://example.org/w", b"\x01" * 32, "127.0.0.1:5"),
-        request_id=RequestId("r-1"),
-        merchant_id=token.merchant_id,
-        token_id=token.token_id,
-        purpose="capture",
-        fields=frozenset({ReleaseField.PAN}),
-        key_name="v1",
-    )
 
 
 async def tokens(deployed: Deployment, days: list[int]) -> list[Token]:

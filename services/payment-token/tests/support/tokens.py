@@ -1,10 +1,12 @@
 """New tokens with sealed records that are just bytes: for tests of stores, which do not open them."""
 
 import os
-from datetime import datetime, timedelta
+import uuid
+from datetime import UTC, datetime, timedelta
 
+from payment_token.domain.audit import DecryptEvent, Outcome
 from payment_token.domain.card_data import Brand, CardChecks, EntryMode, MaskedCard
-from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.identifiers import DeviceId, MerchantId, RequestId
 from payment_token.domain.token import (
     Claim,
     DeviceBinding,
@@ -14,6 +16,9 @@ from payment_token.domain.token import (
     TokenStatus,
 )
 from payment_token.domain.token_id import RANDOM_BYTES, TokenId
+from payment_token.domain.worker_policy import ReleaseField, Worker
+
+WORKER = Worker("spiffe://example.org/w", b"\x01" * 32, "127.0.0.1:5")
 
 CARD = MaskedCard(
     brand=Brand.VISA,
@@ -61,4 +66,21 @@ def new_token(
         idempotency_key=key or os.urandom(8).hex(),
         claim=Claim(token_id, fingerprint, "v1"),
         binding=DeviceBinding("b_1", initial_key_id or os.urandom(8), DeviceId(device_id)),
+    )
+
+
+def release_of(token: Token) -> DecryptEvent:
+    """The event of a release that asked for the PAN."""
+    return DecryptEvent(
+        event_id=uuid.uuid4(),
+        event_time=datetime.now(UTC),
+        outcome=Outcome.RELEASED,
+        code="ok",
+        worker=WORKER,
+        request_id=RequestId("r-1"),
+        merchant_id=token.merchant_id,
+        token_id=token.token_id,
+        purpose="capture",
+        fields=frozenset({ReleaseField.PAN}),
+        key_name="v1",
     )

@@ -19,12 +19,8 @@ from payment_token.infrastructure.database.pool import Pool
 
 _COUNT = "SELECT count(*) FROM payment_tokens WHERE service_key <> %s AND sealed_pan IS NOT NULL"
 
-# The same lock and check as a create: the version stays active until this transaction ends.
-_LOCK_VERSION = "SELECT pg_advisory_xact_lock_shared(hashtextextended('service-key:' || %s, 0))"
-
-_IS_ACTIVE = (
-    "SELECT FROM encryption_keys WHERE purpose = 'service' AND version = %s AND state = 'active'"
-)
+# The same lock and check as of a create: the version stays active until this transaction ends.
+_HOLD_VERSION = "SELECT holds_active_key('service', %s)"
 
 # A partition whose file is empty never had a row: with long-lived tokens allowed, most days have none.
 _DAYS = f"""
@@ -98,9 +94,8 @@ class PostgresSealedRecords:
         merchant_id, token_id = place
         async with connection_of(self._pool) as connection:
             await connection.execute(LET_IT_TAKE_ITS_TIME)
-            await connection.execute(_LOCK_VERSION, (version,))
-            active = await connection.execute(_IS_ACTIVE, (version,))
-            if active.rowcount == 0:
+            active = await connection.execute(_HOLD_VERSION, (version,))
+            if await active.fetchone() != (True,):
                 raise InactiveKeyError
             cursor = connection.cursor(row_factory=dict_row)
             parameters = {
