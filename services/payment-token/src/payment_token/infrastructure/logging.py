@@ -52,6 +52,7 @@ def configure_logging(
     ``serving_process`` is the number of one of several that write to the same standard error. A line is one write, which the
     kernel does not mix with another's.
     """
+    _leave_out_what_no_line_shows()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JSONFormatter({} if serving_process is None else {"serving_process": serving_process})
@@ -68,3 +69,12 @@ def configure_logging(
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     # Its warnings carry the driver's text; the adapters log the SQLSTATE instead.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
+
+
+def _leave_out_what_no_line_shows() -> None:
+    # The places of calls, threads and processes: to find them out costs more than to write a line ("Optimization" in the
+    # logging HOWTO of Python).
+    logging._srcfile = None  # type: ignore[attr-defined] # noqa: SLF001
+    logging.logThreads = False
+    logging.logProcesses = False
+    logging.logMultiprocessing = False
