@@ -36,7 +36,7 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
     add("--short", action="store_true", help="does everything work? one short run; no figures")
     add("--case", action="append", choices=cases, metavar="CASE", help="only this; repeatable")
     add("--runs", type=int, help="of each case, in turns (default: 3)")
-    add("--seconds", type=float, help="measured time of each run (default: 5)")
+    add("--seconds", type=float, help="measured time of each run (default: 4)")
     add("--clients", type=_numbers(int), help="closed loop; several: 32,64,128 (default: 64)")
     add("--rates", type=_numbers(float), help="open loop (default: 250,500,1000,2000,3000)")
     add("--peak", action="store_true", help="closed loop only")
@@ -48,7 +48,7 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
     return Options(
         short=short,
         runs=given.runs or (1 if short else 3),
-        seconds=given.seconds or (0.6 if short else 5.0),
+        seconds=given.seconds or (0.6 if short else 4.0),
         warm_up_seconds=0.2 if short else 1.0,
         clients=given.clients or ((8,) if short else (64,)),
         rates=() if given.peak else given.rates or ((50.0, 100.0) if short else _RATES),

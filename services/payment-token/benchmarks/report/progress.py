@@ -4,6 +4,8 @@ from benchmarks.measurement import ECHO, GENERATOR, POSTGRES, SERVICE, Measureme
 from benchmarks.report.document import Setup
 from benchmarks.report.machine import commit, machine, versions
 
+_LATE_MILLISECONDS = 1.0  # of which the latency holds something that is not the service's
+
 
 def said_of(found: Measurement) -> str:
     latency = found.latency.at
@@ -16,8 +18,10 @@ def said_of(found: Measurement) -> str:
     cpu = f", CPU µs each: {', '.join(used)}" if used else ""
     resident = found.largest_resident_megabytes(SERVICE)
     memory = f", largest process {resident:.0f} MB" if resident else ""
+    late = found.lateness.at.get(0.99, 0.0)
+    lateness = f", generator late by {late:.1f} ms at p99" if late > _LATE_MILLISECONDS else ""
     wrong = f", ERRORS: {found.errors}" if found.errors else ""
-    return f"{found.case}, {found.shape}: {found.rate:,.0f}/s{times}{cpu}{memory}{wrong}"
+    return f"{found.case}, {found.shape}: {found.rate:,.0f}/s{times}{cpu}{memory}{lateness}{wrong}"
 
 
 def setup_of(setup: Setup) -> str:
