@@ -74,7 +74,7 @@ def configure_logging(
 def _leave_out_what_no_line_shows() -> None:
     # The places of calls, threads and processes: to find them out costs more than to write a line ("Optimization" in the
     # logging HOWTO of Python).
-    logging._srcfile = None  # type: ignore[attr-defined] # noqa: SLF001
+    logging._srcfile = None  # noqa: SLF001
     logging.logThreads = False
     logging.logProcesses = False
     logging.logMultiprocessing = False
