@@ -47,7 +47,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             " ('index', 'v1', 'active', 'local:kek', '', 'test')"
         )
         async with new_pool(url) as pool, new_batch_pool(url) as batches:
-            arrivals = PostgresArrivals(batches, None, defaults_allowed=False)
+            arrivals = PostgresArrivals(pool, batches, None, defaults_allowed=False)
 
             async def find_claim(merchant_id: MerchantId, key: str) -> Claim | None:
                 return (await arrivals.look_up(merchant_id, key, DeviceId("d_1"), "")).claim

@@ -15,10 +15,13 @@ from payment_token.domain.audit import DecryptEvent
 from payment_token.domain.errors import (
     DatabaseUnavailableError,
     IdempotencyInProgressError,
+    PaymentTokenError,
     UnknownDeviceError,
 )
+from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.ports import InactiveKeyError, TokenChangedError
 from payment_token.domain.token import Claim, NewToken, Token
+from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.pool import new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
@@ -31,12 +34,17 @@ KNOWN = b"known-01"
 
 class Deployment:
     def __init__(
-        self, database: psycopg.Connection, stores: list[PostgresTokenStore], log: PostgresAuditLog
+        self,
+        database: psycopg.Connection,
+        stores: list[PostgresTokenStore],
+        log: PostgresAuditLog,
+        arrivals: PostgresArrivals,
     ) -> None:
         self.database = database
         self.store = stores[0]
         self.stores = stores
         self.log = log
+        self.arrivals = arrivals
 
     def count(self, table: str) -> int:
         found = self.database.execute(f"SELECT count(*) FROM {table}").fetchone()
@@ -56,16 +64,25 @@ async def deployed(database_url: str) -> AsyncIterator[Deployment]:
             " ('service', 'v0', 'decrypt-only', 'local:kek', '', 'test'),"
             " ('index', 'v1', 'active', 'local:kek', '', 'test')"
         )
-        async with store_of(database_url) as (one, log), store_of(database_url) as (two, _):
-            deployment = Deployment(database, [one, two], log)
+        async with (
+            store_of(database_url) as (one, log, arrivals),
+            store_of(database_url) as (two, _, _),
+        ):
+            deployment = Deployment(database, [one, two], log, arrivals)
             await deployment.know()
             yield deployment
 
 
 @asynccontextmanager
-async def store_of(url: str) -> AsyncIterator[tuple[PostgresTokenStore, PostgresAuditLog]]:
+async def store_of(
+    url: str,
+) -> AsyncIterator[tuple[PostgresTokenStore, PostgresAuditLog, PostgresArrivals]]:
     async with new_pool(url) as pool, new_batch_pool(url) as batches:
-        yield PostgresTokenStore(pool, batches, WINDOW), PostgresAuditLog(pool, batches)
+        yield (
+            PostgresTokenStore(pool, batches, WINDOW),
+            PostgresAuditLog(pool, batches),
+            PostgresArrivals(pool, batches, None, defaults_allowed=False),
+        )
 
 
 def create(
@@ -301,3 +318,33 @@ async def test_a_record_that_cannot_be_written_fails_alone(deployed: Deployment)
     assert [outcomes[0], outcomes[2]] == [None, None]
     assert isinstance(outcomes[1], Exception)
     assert deployed.count("decrypt_audit_log") == 3
+
+
+@pytest.mark.parametrize("locked_for", [0.5, 3.0])
+async def test_a_table_that_is_locked_is_waited_for_and_no_defect(
+    deployed: Deployment, database_url: str, locked_for: float
+) -> None:
+    """As by a migration. What waits too long hears of an outage, as any request does."""
+    (token,) = await tokens(deployed, [0])
+    work = {
+        "get": deployed.store.get(token.merchant_id, token.token_id),
+        "look up": deployed.arrivals.look_up(MerchantId("m_1"), "k", DeviceId("d_1"), ""),
+        "create": deployed.store.create(create()),
+        "release": deployed.log.record_release(release_of(token), with_sad=True),
+    }
+    with psycopg.connect(database_url) as other:
+        other.execute("LOCK TABLE payment_tokens, token_idempotency_keys IN ACCESS EXCLUSIVE MODE")
+        working = {name: asyncio.ensure_future(each) for name, each in work.items()}
+        await asyncio.sleep(locked_for)
+        other.rollback()
+    outcomes = dict(
+        zip(working, await asyncio.gather(*working.values(), return_exceptions=True), strict=True)
+    )
+
+    failed = {name for name, each in outcomes.items() if isinstance(each, PaymentTokenError)}
+    assert not [
+        each
+        for each in outcomes.values()
+        if isinstance(each, BaseException) and not isinstance(each, PaymentTokenError)
+    ]
+    assert failed == (set(work) if locked_for > 2 else set())

@@ -50,7 +50,7 @@ class Service:
         )
         self.directory = PostgresDeviceDirectory(pool)
         self._arrivals = PostgresArrivals(
-            batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
+            pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
         self.audit_log = PostgresAuditLog(pool, batches)
         self._partitions = PostgresPartitions(pool, settings.max_ttl)

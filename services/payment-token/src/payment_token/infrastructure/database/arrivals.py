@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 
 from payment_token.domain.arrival import Arrival
@@ -12,7 +13,7 @@ from payment_token.domain.token import Claim
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.columns import text_column
 from payment_token.infrastructure.database.device_directory import bdk_of, device_of
-from payment_token.infrastructure.database.faults import batch_connection_of
+from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import GroupCommit
 from payment_token.infrastructure.database.pool import Pool
 
@@ -50,9 +51,10 @@ class PostgresArrivals:
     """For one event loop. What arrives together is looked up together."""
 
     def __init__(
-        self, batches: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool
+        self, pool: Pool, batches: Pool, default_bdk_uri: str | None, *, defaults_allowed: bool
     ) -> None:
         """Outside development there is no default BDK: ``defaults_allowed`` is false."""
+        self._pool = pool
         self._batches = batches
         self._default_bdk_uri = default_bdk_uri
         self._defaults_allowed = defaults_allowed
@@ -63,29 +65,35 @@ class PostgresArrivals:
     ) -> Arrival:
         return await self._look_up(_Asked(merchant_id, idempotency_key, device_id, ksn))
 
-    async def _look_up_one(self, asked: _Asked) -> Arrival:
-        return (await self._look_up_many([asked]))[0]
-
     async def _look_up_many(self, asked: Sequence[_Asked]) -> Sequence[Arrival]:
         async with batch_connection_of(self._batches) as connection:
-            cursor = connection.cursor(row_factory=dict_row, binary=True)
-            names = (
-                text_column(one.merchant_id for one in asked),
-                text_column(one.idempotency_key for one in asked),
-                text_column(one.device_id for one in asked),
-            )
-            await cursor.execute(_CLAIMS_AND_DEVICES, names, prepare=True)
-            known = {row["number"]: row for row in await cursor.fetchall()}
-            await cursor.execute(
-                _CANDIDATES,
-                {
-                    "default_uri": self._default_bdk_uri,
-                    "bdk_ids": text_column({row["bdk_id"] for row in known.values()} - {None}),
-                    "ksns": text_column({one.ksn for one in asked}),
-                },
-                prepare=True,
-            )
-            candidates = [self._candidate(row) for row in await cursor.fetchall()]
+            return await self._read(connection, asked)
+
+    async def _look_up_one(self, asked: _Asked) -> Arrival:
+        async with connection_of(self._pool) as connection:
+            return (await self._read(connection, [asked]))[0]
+
+    async def _read(
+        self, connection: AsyncConnection, asked: Sequence[_Asked]
+    ) -> Sequence[Arrival]:
+        cursor = connection.cursor(row_factory=dict_row, binary=True)
+        names = (
+            text_column(one.merchant_id for one in asked),
+            text_column(one.idempotency_key for one in asked),
+            text_column(one.device_id for one in asked),
+        )
+        await cursor.execute(_CLAIMS_AND_DEVICES, names, prepare=True)
+        known = {row["number"]: row for row in await cursor.fetchall()}
+        await cursor.execute(
+            _CANDIDATES,
+            {
+                "default_uri": self._default_bdk_uri,
+                "bdk_ids": text_column({row["bdk_id"] for row in known.values()} - {None}),
+                "ksns": text_column({one.ksn for one in asked}),
+            },
+            prepare=True,
+        )
+        candidates = [self._candidate(row) for row in await cursor.fetchall()]
         return [
             _arrival(known.get(number), candidates, one.merchant_id)
             for number, one in enumerate(asked, start=1)

@@ -17,7 +17,7 @@ from payment_token.domain.ports import TokenChangedError
 from payment_token.infrastructure.database.columns import columns
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import UNDECIDED, GroupCommit, Undecided
-from payment_token.infrastructure.database.partition import on_day
+from payment_token.infrastructure.database.partitions import on_day
 from payment_token.infrastructure.database.pool import Pool
 
 _RECORD: dict[str, str] = {

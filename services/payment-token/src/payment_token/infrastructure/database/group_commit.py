@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
 from typing import Generic, Literal, TypeVar
 
-from payment_token.domain.errors import OverloadedError, PaymentTokenError
+from payment_token.domain.errors import OverloadedError
 from payment_token.infrastructure.database.faults import BatchRefusedError
 
 Item = TypeVar("Item")
@@ -104,11 +104,10 @@ class GroupCommit(Generic[Item, Outcome]):
             outcomes = await self._together([item for item, _ in batch])
         except BatchRefusedError:
             outcomes = [UNDECIDED] * len(batch)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - it goes to those who wait
             for _, waiting in batch:
-                _fail(waiting, error)
-            if not isinstance(error, Exception):
-                raise
+                # One for each: an error that is raised in several places collects the frames of all of them.
+                _fail(waiting, copy.copy(error).with_traceback(None))
             return
         for (item, waiting), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Undecided):
@@ -119,22 +118,13 @@ class GroupCommit(Generic[Item, Outcome]):
     async def _settle_alone(self, item: Item, waiting: "asyncio.Future[Outcome]") -> None:
         try:
             outcome = await self._alone(item)
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - it goes to the one who waits
             _fail(waiting, error)
-            if not isinstance(error, Exception):
-                raise
         else:
             if not waiting.done():
                 waiting.set_result(outcome)
 
 
-def _fail(waiting: "asyncio.Future[Outcome]", error: BaseException) -> None:
-    if waiting.done():
-        return
-    if isinstance(error, PaymentTokenError):
-        # One for each: an error that is raised in several places collects the frames of all of them.
-        waiting.set_exception(copy.copy(error).with_traceback(None))
-    elif isinstance(error, Exception):
+def _fail(waiting: "asyncio.Future[Outcome]", error: Exception) -> None:
+    if not waiting.done():
         waiting.set_exception(error)
-    else:
-        waiting.cancel()

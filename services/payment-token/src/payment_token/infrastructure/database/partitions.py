@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 from datetime import date, timedelta
+from functools import lru_cache
 from typing import LiteralString
+
+from psycopg.sql import SQL, Literal
 
 from payment_token.domain.maintain import needed_purge_days
 from payment_token.infrastructure.database.faults import connection_of
@@ -22,8 +25,18 @@ PURGE_DAY_OF_NAME: LiteralString = (
 )
 
 
+# Most tokens live for a day or two; statements on other days are made anew now and then.
+_DAYS = 64
+
+
 def partition_name(purge_day: date) -> str:
     return f"payment_tokens_{purge_day:%Y_%m_%d}"
+
+
+@lru_cache(maxsize=_DAYS)
+def on_day(statement: LiteralString, day: date) -> bytes:
+    """The statement with its ``{day}``. A plan that is made for every day would lock each partition that there is."""
+    return SQL(statement).format(day=Literal(day)).as_bytes()
 
 
 class PostgresPartitions:

@@ -25,7 +25,7 @@ from payment_token.infrastructure.database.group_commit import UNDECIDED, Undeci
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.database.token_rows import NEW, new_row
 
-FIND_CLAIM = """
+_FIND_CLAIM = """
 SELECT token_id, fingerprint, fingerprint_key
   FROM token_idempotency_keys
  WHERE merchant_id = %s AND idempotency_key = %s AND expires_at > clock_timestamp()
@@ -97,8 +97,6 @@ SELECT 'active', {_NEW_COLUMNS.replace("metadata", "metadata::jsonb")}
 RETURNING token_id
 """
 
-# A shared advisory lock writes no tuple. Retiring a key version takes it exclusively before it counts rows, so a
-# version that is seen active after this lock stays active until this transaction ends.
 _HOLD_KEYS = "SELECT holds_active_key('service', %s) AND holds_active_key('index', %s)"
 
 # Times were computed from this process's estimate of the database clock; what is off by more than two seconds is refused.
@@ -147,7 +145,7 @@ class TokenCreation:
         else:
             return None
         async with connection_of(self._pool) as connection:
-            claim = await find_claim(connection, new.stored.token.merchant_id, new.idempotency_key)
+            claim = await _find_claim(connection, new.stored.token.merchant_id, new.idempotency_key)
         if claim is None:
             # Its window passed between the two statements; the caller's retry takes the key over.
             raise DatabaseUnavailableError
@@ -176,10 +174,10 @@ class TokenCreation:
         return cursor.rowcount == 1
 
 
-async def find_claim(
+async def _find_claim(
     connection: AsyncConnection, merchant_id: MerchantId, idempotency_key: str
 ) -> Claim | None:
-    cursor = await connection.execute(FIND_CLAIM, (merchant_id, idempotency_key))
+    cursor = await connection.execute(_FIND_CLAIM, (merchant_id, idempotency_key))
     row = await cursor.fetchone()
     return None if row is None else Claim(TokenId.parse(row[0]), row[1], row[2])
 

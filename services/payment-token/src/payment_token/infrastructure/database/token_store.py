@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from psycopg import AsyncConnection
+
 from payment_token.domain.errors import IdempotencyInProgressError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.token import Claim, NewToken, StoredToken
@@ -17,7 +19,7 @@ from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.columns import text_column
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import GroupCommit
-from payment_token.infrastructure.database.partition import on_day
+from payment_token.infrastructure.database.partitions import on_day
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.database.token_creation import TokenCreation
 from payment_token.infrastructure.database.token_rows import STORED, stored_token
@@ -93,23 +95,30 @@ class PostgresTokenStore:
             return cursor.rowcount == 1
 
     async def _get_many(self, names: Sequence[_TokenName]) -> Sequence[StoredToken | None]:
-        by_day = defaultdict(list)
-        for name in names:
-            by_day[name.token_id.purge_day].append(name)
-        found = {}
         async with batch_connection_of(self._batches) as connection:
-            cursor = connection.cursor(binary=True)
-            for day, of_day in by_day.items():
-                merchants = text_column(name.merchant_id for name in of_day)
-                tokens = text_column(name.token_id.text for name in of_day)
-                await cursor.execute(on_day(_GET, day), (merchants, tokens), prepare=True)
-                for row in await cursor.fetchall():
-                    stored = stored_token(row)
-                    found[_TokenName(stored.token.merchant_id, stored.token.token_id)] = stored
-        return [found.get(name) for name in names]
+            return await _read(connection, names)
 
     async def _get_one(self, name: _TokenName) -> StoredToken | None:
-        return (await self._get_many([name]))[0]
+        async with connection_of(self._pool) as connection:
+            return (await _read(connection, [name]))[0]
+
+
+async def _read(
+    connection: AsyncConnection, names: Sequence[_TokenName]
+) -> Sequence[StoredToken | None]:
+    by_day = defaultdict(list)
+    for name in names:
+        by_day[name.token_id.purge_day].append(name)
+    found = {}
+    cursor = connection.cursor(binary=True)
+    for day, of_day in by_day.items():
+        merchants = text_column(name.merchant_id for name in of_day)
+        tokens = text_column(name.token_id.text for name in of_day)
+        await cursor.execute(on_day(_GET, day), (merchants, tokens), prepare=True)
+        for row in await cursor.fetchall():
+            stored = stored_token(row)
+            found[_TokenName(stored.token.merchant_id, stored.token.token_id)] = stored
+    return [found.get(name) for name in names]
 
 
 async def _outcome_of(ahead: "asyncio.Future[Claim | None]") -> Claim | None:
