@@ -36,6 +36,9 @@ Result = TypeVar("Result")
 MERCHANT = "m_demo"
 START_SECONDS = 60
 
+# Re-entrant, since a command within this process may start another.
+_ENVIRONMENT = threading.RLock()
+
 FREE_PORTS = {
     "PUBLIC_ADDRESS": "127.0.0.1:0",
     "INTERNAL_ADDRESS": "127.0.0.1:0",
@@ -87,7 +90,7 @@ class Deployment:
         code = 0
         output, errors = io.StringIO(), io.StringIO()
         with (
-            mock.patch.dict(os.environ, self._environment(environment), clear=True),
+            self._environment_set(environment),
             contextlib.redirect_stdout(output),
             contextlib.redirect_stderr(errors),
         ):
@@ -123,7 +126,7 @@ class Deployment:
     @property
     def settings(self) -> Settings:
         """As the commands of this deployment see them."""
-        with mock.patch.dict(os.environ, self._environment({}), clear=True):
+        with self._environment_set({}):
             return Settings.load(self.folder / ".env")
 
     def terminal(
@@ -176,9 +179,21 @@ class Deployment:
         """A create request of a new terminal, in good order but for ``changes``."""
         return self.terminal().create_body(MERCHANT, card, part) | changes
 
+    @contextmanager
+    def _environment_set(self, changes: dict[str, str]) -> Iterator[None]:
+        """The environment of a command, within this process.
+
+        It is emptied and put back whole, so two threads that did this at once would lose variables for good.
+        """
+        with _ENVIRONMENT, mock.patch.dict(os.environ, self._environment(changes), clear=True):
+            yield
+
     def _environment(self, changes: dict[str, str]) -> dict[str, str]:
         ours = Settings.model_fields
-        inherited = {name: value for name, value in os.environ.items() if name.lower() not in ours}
+        with _ENVIRONMENT:
+            inherited = {
+                name: value for name, value in os.environ.items() if name.lower() not in ours
+            }
         return inherited | self.environment | changes
 
 
