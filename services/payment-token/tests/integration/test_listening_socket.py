@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from starlette.responses import Response
 
-from payment_token.api.client_certificate_protocol import ClientCertificateProtocol
+from payment_token.api.http_protocol import HTTPProtocol
 from payment_token.api.listener import Listener
 from payment_token.api.listening_socket import ListenError, listening_socket, reserved_address
 from payment_token.api.tls import server_context
@@ -93,14 +93,14 @@ def test_no_answer_waits_for_the_acknowledgement_of_another(
 ) -> None:
     shared, secure = "shared" in road, "tls" in road
     accepted: list[int] = []
-    made = ClientCertificateProtocol.connection_made
+    made = HTTPProtocol.connection_made
 
-    def seen(self: ClientCertificateProtocol, transport: asyncio.Transport) -> None:
+    def seen(self: HTTPProtocol, transport: asyncio.Transport) -> None:
         connection = transport.get_extra_info("socket")
         accepted.append(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
         made(self, transport)
 
-    monkeypatch.setattr(ClientCertificateProtocol, "connection_made", seen)
+    monkeypatch.setattr(HTTPProtocol, "connection_made", seen)
     tls, verify = contexts(tmp_path) if secure else (None, False)
     address = reserved if shared else ANYWHERE
 

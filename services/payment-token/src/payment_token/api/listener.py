@@ -10,7 +10,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from payment_token.api.client_certificate_protocol import ClientCertificateProtocol
+from payment_token.api.http_protocol import HTTPProtocol
 from payment_token.api.listening_socket import listening_socket
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Listener:
         options: dict[str, Any] = {} if tls is None else {"ssl_context_factory": lambda *_: tls}
         config = uvicorn.Config(
             app,
-            http=ClientCertificateProtocol,
+            http=HTTPProtocol,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -10,6 +10,8 @@ import sys
 import traceback
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import islice
+from typing import TextIO
 
 _ENCODER = json.JSONEncoder(default=str)
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
@@ -18,6 +20,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "taskName",
     "color_message",
 }
+# What a call adds stands behind what every record has.
+_FIRST_ADDED = len(vars(logging.makeLogRecord({})))
 
 
 class JSONFormatter(logging.Formatter):
@@ -35,7 +39,8 @@ class JSONFormatter(logging.Formatter):
             "message": record.getMessage(),
             **self._always,
         }
-        line.update({name: value for name, value in vars(record).items() if name not in _STANDARD})
+        added = islice(vars(record).items(), _FIRST_ADDED, None)
+        line.update({name: value for name, value in added if name not in _STANDARD})
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = record.exc_info[0].__name__
             line["at"] = [
@@ -43,6 +48,11 @@ class JSONFormatter(logging.Formatter):
                 for frame in traceback.extract_tb(record.exc_info[2])
             ]
         return _ENCODER.encode(line)
+
+
+class _LineHandler(logging.StreamHandler[TextIO]):
+    def flush(self) -> None:
+        """Nothing is left to do: standard error lets each line out by itself."""
 
 
 @lru_cache(maxsize=2)
@@ -60,7 +70,7 @@ def configure_logging(
     kernel does not mix with another's.
     """
     _leave_out_what_no_line_shows()
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler(sys.stderr)
     handler.setFormatter(
         JSONFormatter({} if serving_process is None else {"serving_process": serving_process})
     )

@@ -68,7 +68,9 @@ class _Watched:
         self._send = send
         self._deadline_seconds = deadline_seconds
         self._body_ends_at = time.monotonic() + BODY_SECONDS
-        # When it last was this request's turn to go on. While it waits for the body, the clock that counts is the body's.
+        # The task that waits for the body, which has a clock of its own; and when it last was this request's turn to go on.
+        self._receiving: asyncio.Task[object] | None = None
+        self._body_is_late = False
         self._last_arrival = time.monotonic()
         self._loop = asyncio.get_running_loop()
         self._timer = self._loop.call_later(deadline_seconds, self._look)
@@ -78,14 +80,16 @@ class _Watched:
 
     async def receive(self) -> Message:
         """Raises MalformedRequestError when the body does not arrive in time."""
-        self._last_arrival = self._body_ends_at
+        self._receiving = asyncio.current_task()
         message = None
         try:
-            async with asyncio.timeout(self._body_ends_at - time.monotonic()):
-                message = await self._receive()
-        except TimeoutError:
-            pass
+            message = await self._receive()
+        except asyncio.CancelledError:
+            # Not ours: the server is ending.
+            if not self._body_is_late or self._receiving is None or self._receiving.uncancel():
+                raise
         finally:
+            self._receiving = None
             self._last_arrival = time.monotonic()
         if message is None:
             raise MalformedRequestError(
@@ -102,9 +106,17 @@ class _Watched:
         self._timer.cancel()
 
     def _look(self) -> None:
-        left = self._last_arrival + self._deadline_seconds - time.monotonic()
+        waits_for_body = self._receiving is not None
+        ends_at = (
+            self._body_ends_at if waits_for_body else self._last_arrival + self._deadline_seconds
+        )
+        left = ends_at - time.monotonic()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._look)
+            self._timer = self._loop.call_later(min(left, self._deadline_seconds), self._look)
+        elif self._receiving is not None:
+            self._body_is_late = True
+            self._receiving.cancel()
+            self._timer = self._loop.call_later(self._deadline_seconds, self._look)
         elif not self._answer_begun:
             # Once an answer has begun, only the client keeps it from ending.
             self.given_up = True

@@ -1,6 +1,6 @@
 """The id of a request: the caller's own if it is well-formed, else a new one."""
 
-import uuid
+import os
 
 from starlette.requests import Request
 from starlette.types import Scope
@@ -11,13 +11,14 @@ from payment_token.domain.identifiers import REQUEST_ID, RequestId
 
 HEADER = b"x-request-id"
 _STATE = "payment_token.request_id"
+_RANDOM_BYTES = 16
 
 
 def assign_request_id(scope: Scope) -> RequestId:
     given = [value for name, value in scope["headers"] if name == HEADER]
     text = given[0].decode("latin-1") if len(given) == 1 else ""
     acceptable = REQUEST_ID.fullmatch(text) is not None and not find_card_number(text)
-    request_id = RequestId(text if acceptable else uuid.uuid4().hex)
+    request_id = RequestId(text if acceptable else os.urandom(_RANDOM_BYTES).hex())
     scope[_STATE] = request_id
     return request_id
 

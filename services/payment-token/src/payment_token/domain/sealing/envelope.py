@@ -6,15 +6,15 @@ for each record: every wrapping key wraps one DEK too, so the limit of 2^32 rand
 matters because GCM does not commit to its key.
 """
 
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from payment_token.domain.errors import RecordIntegrityFailureError
+from payment_token.domain.hkdf import hkdf_expand
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.sealing.associated_data import Binding, Purpose, of_payload, of_wrap
 from payment_token.domain.sealing.record import NONCE_BYTES, SALT_BYTES, SealedRecord
@@ -24,13 +24,14 @@ Random = Callable[[int], bytes]
 """Gives that many bytes from the operating system's generator; a test fixes them."""
 
 _KEY_BYTES = 32
-_SHA256 = SHA256()
+
+# All that a record needs, asked for at once: the DEK, the salt, and the nonces of wrap and payload.
+_RANDOM = struct.Struct(f"{_KEY_BYTES}s{SALT_BYTES}s{NONCE_BYTES}s{NONCE_BYTES}s")
 
 
 def seal(plaintext: SensitiveBytes, key: NamedKey, binding: Binding, random: Random) -> bytes:
     """Returns the bytes of a sealed record of format version 1."""
-    dek = random(_KEY_BYTES)
-    salt, wrap_nonce, payload_nonce = random(SALT_BYTES), random(NONCE_BYTES), random(NONCE_BYTES)
+    dek, salt, wrap_nonce, payload_nonce = _RANDOM.unpack(random(_RANDOM.size))
     wrapping_key, bound = _wrapping_key(key.key, salt, binding.purpose), binding.to_bytes()
     return SealedRecord(
         purpose=binding.purpose,
@@ -97,5 +98,4 @@ def _unwrapped_dek(record: SealedRecord, key: NamedKey, purpose: Purpose, bound:
 
 
 def _wrapping_key(key: SecretKey, salt: bytes, purpose: Purpose) -> AESGCM:
-    info = salt + purpose.encode()
-    return AESGCM(HKDFExpand(algorithm=_SHA256, length=_KEY_BYTES, info=info).derive(key.reveal()))
+    return AESGCM(hkdf_expand(key.reveal(), salt + purpose.encode()))

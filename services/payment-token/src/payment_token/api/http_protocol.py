@@ -1,6 +1,7 @@
-"""Hands the verified client certificate to the application, as the ASGI TLS extension names it.
+"""uvicorn's HTTP, and what is missing there: the client's certificate for the application, answers in one packet.
 
-uvicorn verifies client certificates but does not tell the application about them.
+uvicorn verifies client certificates but does not tell the application about them; it hears of one here as the ASGI TLS
+extension names it.
 """
 
 import asyncio
@@ -8,12 +9,15 @@ import ssl
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from payment_token.api.joined_writes import JoinedWrites
 
-class ClientCertificateProtocol(HttpToolsProtocol):
+
+class HTTPProtocol(HttpToolsProtocol):
     _tls: dict[object, object] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.transport = JoinedWrites(transport)
         connection = transport.get_extra_info("ssl_object")
         if connection is not None:
             self._tls = _tls_extension(connection)
