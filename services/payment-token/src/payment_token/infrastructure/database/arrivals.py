@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow
 
 from payment_token.domain.arrival import Arrival
 from payment_token.domain.enrolment import BaseDerivationKey, Enrolment
@@ -12,30 +12,43 @@ from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.token import Claim
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.columns import text_column
-from payment_token.infrastructure.database.device_directory import bdk_of, device_of
+from payment_token.infrastructure.database.device_directory import (
+    BDK,
+    DEVICE,
+    bdk_of,
+    device_of,
+)
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
 from payment_token.infrastructure.database.group_commit import GroupCommit
 from payment_token.infrastructure.database.pool import Pool
 
-_CLAIMS_AND_DEVICES = """
-SELECT asked.number, held.token_id, held.fingerprint, held.fingerprint_key, devices.*
-  FROM unnest(%b::text[], %b::text[], %b::text[]) WITH ORDINALITY
-       AS asked (merchant_id, idempotency_key, device_id, number)
-  LEFT JOIN token_idempotency_keys AS held
-    ON held.merchant_id = asked.merchant_id AND held.idempotency_key = asked.idempotency_key
-   AND held.expires_at > clock_timestamp()
-  LEFT JOIN devices ON devices.merchant_id = asked.merchant_id AND devices.device_id = asked.device_id
- WHERE held.token_id IS NOT NULL OR devices.device_id IS NOT NULL
-"""
+_KNOWN = ("number", "token_id", "fingerprint", "fingerprint_key", *DEVICE)
+_CANDIDATE = (*BDK, "is_default_here")
 
-# Every key that could serve one of several terminals. A retired key serves nobody.
-_CANDIDATES = """
-SELECT *, (is_default OR key_uri = %(default_uri)b) AS is_default_here
-  FROM base_derivation_keys
- WHERE retired_at IS NULL
-   AND (is_default OR key_uri = %(default_uri)b OR bdk_id = ANY(%(bdk_ids)b::text[])
-        OR EXISTS (SELECT FROM unnest(%(ksns)b::text[]) AS ksn WHERE starts_with(ksn, ksn_prefix)))
- ORDER BY key_uri = %(default_uri)b DESC, bdk_id
+# Two answers in one round trip, which is what a lone request spends most of its time on: each row is what is known of one
+# arrival, or a key. The keys are all that could serve one of several terminals; a retired one serves nobody.
+_ARRIVED = f"""
+WITH known AS (
+    SELECT asked.number, held.token_id, held.fingerprint, held.fingerprint_key,
+           {", ".join(f"devices.{name}" for name in DEVICE)}
+      FROM unnest(%(merchants)b::text[], %(idempotency_keys)b::text[], %(devices)b::text[])
+           WITH ORDINALITY AS asked (merchant_id, idempotency_key, device_id, number)
+      LEFT JOIN token_idempotency_keys AS held
+        ON held.merchant_id = asked.merchant_id AND held.idempotency_key = asked.idempotency_key
+       AND held.expires_at > clock_timestamp()
+      LEFT JOIN devices
+        ON devices.merchant_id = asked.merchant_id AND devices.device_id = asked.device_id
+     WHERE held.token_id IS NOT NULL OR devices.device_id IS NOT NULL
+), candidate AS (
+    SELECT {", ".join(BDK)}, (is_default OR key_uri = %(default_uri)b) AS is_default_here
+      FROM base_derivation_keys
+     WHERE retired_at IS NULL
+       AND (is_default OR key_uri = %(default_uri)b OR bdk_id IN (SELECT bdk_id FROM known)
+            OR EXISTS (SELECT FROM unnest(%(ksns)b::text[]) AS ksn WHERE starts_with(ksn, ksn_prefix)))
+)
+SELECT {", ".join(f"known.{name}" for name in _KNOWN)}, {", ".join(f"candidate.{name}" for name in _CANDIDATE)}
+  FROM known FULL JOIN candidate ON false
+ ORDER BY candidate.key_uri = %(default_uri)b DESC, candidate.bdk_id
 """
 
 
@@ -76,24 +89,23 @@ class PostgresArrivals:
     async def _read(
         self, connection: AsyncConnection, asked: Sequence[_Asked]
     ) -> Sequence[Arrival]:
-        cursor = connection.cursor(row_factory=dict_row, binary=True)
-        names = (
-            text_column(one.merchant_id for one in asked),
-            text_column(one.idempotency_key for one in asked),
-            text_column(one.device_id for one in asked),
-        )
-        await cursor.execute(_CLAIMS_AND_DEVICES, names, prepare=True)
-        known = {row["number"]: row for row in await cursor.fetchall()}
-        await cursor.execute(
-            _CANDIDATES,
-            {
-                "default_uri": self._default_bdk_uri,
-                "bdk_ids": text_column({row["bdk_id"] for row in known.values()} - {None}),
-                "ksns": text_column({one.ksn for one in asked}),
-            },
-            prepare=True,
-        )
-        candidates = [self._candidate(row) for row in await cursor.fetchall()]
+        cursor = connection.cursor(binary=True)
+        names = {
+            "merchants": text_column(one.merchant_id for one in asked),
+            "idempotency_keys": text_column(one.idempotency_key for one in asked),
+            "devices": text_column(one.device_id for one in asked),
+            "ksns": text_column({one.ksn for one in asked}),
+            "default_uri": self._default_bdk_uri,
+        }
+        await cursor.execute(_ARRIVED, names, prepare=True)
+        known: dict[int, DictRow] = {}
+        candidates: list[BaseDerivationKey] = []
+        for row in await cursor.fetchall():
+            if row[0] is None:
+                found = dict(zip(_CANDIDATE, row[len(_KNOWN) :], strict=True))
+                candidates.append(self._candidate(found))
+            else:
+                known[row[0]] = dict(zip(_KNOWN, row[: len(_KNOWN)], strict=True))
         return [
             _arrival(known.get(number), candidates, one.merchant_id)
             for number, one in enumerate(asked, start=1)

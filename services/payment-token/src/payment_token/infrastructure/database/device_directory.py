@@ -21,6 +21,20 @@ from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.pool import Pool
 
+BDK = (
+    "bdk_id",
+    "key_uri",
+    "algorithm",
+    "ksn_prefix",
+    "allow_pin_variant",
+    "profile",
+    "merchant_id",
+)
+"""The columns that :func:`bdk_of` reads."""
+
+DEVICE = ("merchant_id", "device_id", "bdk_id", "state", "profile", "initial_key_ids")
+"""The columns that :func:`device_of` reads."""
+
 _DEVICE = "SELECT * FROM devices WHERE merchant_id = %s AND device_id = %s"
 
 # A key serves one derivation scheme: what terminals of one send must never be a question to a key of another.
