@@ -12,7 +12,7 @@ from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.self_test import SelfTestResult
 from payment_token.infrastructure.custody.self_tested import self_tested
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from tests.support.deployment import (
     FREE_PORTS,
     MERCHANT,
