@@ -7,7 +7,8 @@ import httpx
 import psycopg
 import pytest
 
-from payment_token.bootstrap import Role, Service, build_listeners, serving
+from payment_token.bootstrap.listeners import Role, build_listeners, serving
+from payment_token.bootstrap.service import Service
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.self_test import SelfTestResult
