@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Callable
 
 import httpx
 import psycopg
@@ -96,9 +97,9 @@ def test_a_process_that_derives_wrong_keys_uses_none(
 
 
 def test_a_new_deployment_gets_no_keys_from_a_broken_process(
-    tmp_path_factory: pytest.TempPathFactory,
+    new_deployment: Callable[[], Deployment],
 ) -> None:
-    deployment = Deployment.made_in(tmp_path_factory.mktemp("broken"))
+    deployment = new_deployment()
     with deployment.serving(program=BROKEN) as broken:
         with broken.public() as client:
             assert client.get("/readyz").json()["failing"] == {"cryptography": "self_test_failed"}
