@@ -51,7 +51,8 @@ for round in $(seq "$rounds"); do
     done
 done
 
-printf '\n%s\n' "${summary[@]}"
+echo
+printf '%s\n' "${summary[@]}"
 if [ "$failed" -gt 0 ]; then
     printf '\n%d of %d FAILED.\n' "$failed" "${#summary[@]}"
     exit 1
