@@ -3,12 +3,13 @@
 from sqlalchemy import create_engine, pool, text
 
 from alembic import context
+from payment_token.infrastructure.database.location import deployment_url
 from payment_token.infrastructure.database.migration import (
     LOCK_TIMEOUT,
     MIGRATION_LOCK,
     STATEMENT_TIMEOUT,
 )
-from payment_token.infrastructure.database.session import deployment_url, sqlalchemy_url
+from payment_token.infrastructure.database.session import sqlalchemy_url
 from payment_token.infrastructure.database.tables import metadata
 
 # A partition has the definition of its table, and comes and goes with the days.

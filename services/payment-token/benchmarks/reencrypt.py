@@ -25,7 +25,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.deployment import PAYMENT_TOKEN, make_deployment, run, serving
-from payment_token.bootstrap import Keys
+from payment_token.bootstrap.keys import Keys
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.sealing import Binding, Purpose, seal

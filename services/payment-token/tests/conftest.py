@@ -43,12 +43,22 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def template(server_url: str) -> Iterator[str]:
+def whole_template(server_url: str) -> Iterator[str]:
     """The name of a database at the newest schema, to copy."""
-    name = f"pt_template_{uuid.uuid4().hex[:8]}"
+    name = f"pt_whole_{uuid.uuid4().hex[:8]}"
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
         migration.upgrade(database_named(server_url, name))
+        yield name
+        connection.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str, whole_template: str) -> Iterator[str]:
+    """The same with few partitions, which is copied sooner."""
+    name = f"pt_template_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {whole_template}")
         keep_near_partitions(database_named(server_url, name))
         yield name
         connection.execute(f"DROP DATABASE {name}")

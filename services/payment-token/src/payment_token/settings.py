@@ -12,13 +12,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from payment_token.domain.card_data import CardChecksPolicy
 from payment_token.domain.enrolment import RegistrationRule
 from payment_token.domain.key_life.cryptoperiod import Cryptoperiod
+from payment_token.domain.operator_error import OperatorError
 from payment_token.domain.sensitive import SensitiveText
 
 SERVICE_FOLDER = Path(__file__).parents[2]
 DEVELOPMENT_FOLDER = SERVICE_FOLDER / ".dev"
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(OperatorError):
     """The configuration does not let this command run. The text says what to change, and never shows a value."""
 
 

@@ -5,7 +5,7 @@ import psycopg
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 from tests.support.problems import PAYLOAD, check_problem
 

@@ -7,7 +7,7 @@ import httpx
 import psycopg
 import pytest
 
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 from tests.support.problems import PAN, check_problem
 

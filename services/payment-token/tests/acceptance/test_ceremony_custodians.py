@@ -5,7 +5,7 @@ import re
 import subprocess
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import boto3
@@ -20,7 +20,6 @@ from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.key_block import KeyBlockHeader, KeyBlockVersion, wrap
 from payment_token.domain.sensitive import SecretKey
-from payment_token.infrastructure.database.embedded import EmbeddedServer
 from tests.support.deployment import MERCHANT, Deployment
 
 with warnings.catch_warnings():
@@ -40,12 +39,9 @@ CREDENTIALS = {
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+def deployment(new_deployment: Callable[[], Deployment]) -> Deployment:
     """One of its own: it names keys of custodians that are gone after these tests."""
-    made = Deployment.made_in(tmp_path_factory.mktemp("ceremony"))
-    # Held here, so that not every command starts and stops the server.
-    with EmbeddedServer(made.folder):
-        yield made
+    return new_deployment()
 
 
 @pytest.fixture(scope="module")

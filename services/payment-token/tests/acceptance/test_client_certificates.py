@@ -17,7 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from tests.support.certificates import DAY, Authority, dns, self_signed, uri
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 

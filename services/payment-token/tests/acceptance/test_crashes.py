@@ -14,10 +14,15 @@ from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.infrastructure.database.embedded import EmbeddedServer
 from tests.support.deployment import Deployment, RunningService
 from tests.support.load import Load
+from tests.support.long_form import usual_or_long
 
 pytestmark = pytest.mark.chaos
 
-CRASHES = ("service", "postmaster", "backend", "service", "postmaster", "service", "backend")
+# Each kind, and a process that is killed where the database has just been; more of the same finds what is rare.
+CRASHES = usual_or_long(
+    ("service", "postmaster", "service", "backend"),
+    ("service", "postmaster", "backend", "service", "postmaster", "service", "backend") * 3,
+)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """A custodian that is away, or is not configured: what goes on, what waits, and what is said."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.enrolment import BDKAlgorithm
 from tests.support.aws import KMS
 from tests.support.custody_deployments import CustodyDeployment, kms_deployment
-from tests.support.deployment import MERCHANT, RunningService
+from tests.support.deployment import MERCHANT, Deployment, RunningService
 from tests.support.kms_proxy import kms_proxy
 from tests.support.loopback_server import HANG_UP, Answer, LoopbackServer
 
@@ -29,11 +29,9 @@ def proxy(kms: KMS) -> Iterator[LoopbackServer]:
 
 @pytest.fixture(scope="module")
 def custody(
-    kms: KMS, proxy: LoopbackServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[CustodyDeployment]:
-    folder = tmp_path_factory.mktemp("outage") / "d"
-    with kms_deployment(folder, kms, proxy.url) as made:
-        yield made
+    kms: KMS, proxy: LoopbackServer, new_deployment: Callable[[], Deployment]
+) -> CustodyDeployment:
+    return kms_deployment(new_deployment(), kms, proxy.url)
 
 
 @pytest.fixture(scope="module")
@@ -43,10 +41,9 @@ def service(custody: CustodyDeployment) -> Iterator[RunningService]:
 
 
 @pytest.fixture(scope="module")
-def unserved(kms: KMS, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CustodyDeployment]:
+def unserved(kms: KMS, new_deployment: Callable[[], Deployment]) -> CustodyDeployment:
     """One that has no first keys yet."""
-    with kms_deployment(tmp_path_factory.mktemp("unserved") / "d", kms) as made:
-        yield made
+    return kms_deployment(new_deployment(), kms)
 
 
 @pytest.fixture

@@ -34,19 +34,19 @@ SERVED = [
 def deployed(
     custodian: Custodian, folder: Path, request: pytest.FixtureRequest
 ) -> Iterator[CustodyDeployment]:
-    """A deployment of this custodian, in a new folder."""
+    """A new deployment of this custodian; ``folder`` is for its token."""
+    new = request.getfixturevalue("new_deployment")()
     with ExitStack() as stack:
         if custodian is Custodian.LOCAL:
-            made = local_deployment(folder / "d")
+            yield local_deployment(new)
         elif custodian is Custodian.PKCS11:
             (token,) = stack.enter_context(new_token(folder, "pt-road"))
-            made = pkcs11_deployment(folder / "d", token)
+            yield pkcs11_deployment(new, token)
         elif custodian is Custodian.AWS_KMS:
-            made = kms_deployment(folder / "d", request.getfixturevalue("kms"))
+            yield kms_deployment(new, request.getfixturevalue("kms"))
         else:
             doubles = [request.getfixturevalue(name) for name in ("kms", "payment_cryptography")]
-            made = payment_cryptography_deployment(folder / "d", *doubles)
-        yield stack.enter_context(made)
+            yield payment_cryptography_deployment(new, *doubles)
 
 
 Deployments = Callable[[Custodian], tuple[CustodyDeployment, RunningService]]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.rows import class_row
 
-from payment_token.bootstrap import Keys
+from payment_token.bootstrap.keys import Keys
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.errors import RecordIntegrityFailureError
 from payment_token.domain.identifiers import MerchantId

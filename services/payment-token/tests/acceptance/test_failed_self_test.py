@@ -2,17 +2,19 @@
 
 import json
 import uuid
+from collections.abc import Callable
 
 import httpx
 import psycopg
 import pytest
 
-from payment_token.bootstrap import Role, Service, build_listeners, serving
+from payment_token.bootstrap.listeners import Role, build_listeners, serving
+from payment_token.bootstrap.service import Service
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.self_test import SelfTestResult
 from payment_token.infrastructure.custody.self_tested import self_tested
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from tests.support.deployment import (
     FREE_PORTS,
     MERCHANT,
@@ -95,9 +97,9 @@ def test_a_process_that_derives_wrong_keys_uses_none(
 
 
 def test_a_new_deployment_gets_no_keys_from_a_broken_process(
-    tmp_path_factory: pytest.TempPathFactory,
+    new_deployment: Callable[[], Deployment],
 ) -> None:
-    deployment = Deployment.made_in(tmp_path_factory.mktemp("broken"))
+    deployment = new_deployment()
     with deployment.serving(program=BROKEN) as broken:
         with broken.public() as client:
             assert client.get("/readyz").json()["failing"] == {"cryptography": "self_test_failed"}

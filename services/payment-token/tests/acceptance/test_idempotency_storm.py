@@ -13,12 +13,13 @@ import httpx
 import psycopg
 import pytest
 
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from tests.support.deployment import MERCHANT, Deployment, RunningService
+from tests.support.long_form import usual_or_long
 
 CLIENTS = 200
 KEYS = 100
-ROUNDS = 4
+ROUNDS = usual_or_long(4, 24)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """The key ceremony: a BDK arrives in components or in a key block, and what does not fit is refused with a reason."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from payment_token.domain.key_block import KeyBlockHeader, KeyBlockVersion, OptionalBlock, wrap
 from payment_token.domain.sensitive import SecretKey
-from payment_token.infrastructure.database.embedded import EmbeddedServer
 from tests.support.deployment import Deployment
 from tests.support.vectors import VECTORS
 
@@ -21,11 +20,8 @@ KEY = bytes(range(100, 116))
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    deployment = Deployment.made_in(tmp_path_factory.mktemp("ceremony"))
-    # Held here, so that not every command starts and stops the server.
-    with EmbeddedServer(deployment.folder):
-        yield deployment
+def fresh(new_deployment: Callable[[], Deployment]) -> Deployment:
+    return new_deployment()
 
 
 def written(folder: Path, name: str, text: str) -> str:

@@ -17,7 +17,7 @@ from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.sensitive import SecretKey
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 
 with warnings.catch_warnings():

@@ -2,23 +2,27 @@
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.deployment import Deployment, RunningService
 from tests.support.load import Load, Readers
+from tests.support.long_form import usual_or_long
 from tests.support.written_rows import watch_written_rows, written_under_inactive
 
 pytestmark = pytest.mark.chaos
 
+# The second leaves behind a version that is not the first.
+ROTATIONS = usual_or_long(2, 6)
+
 
 @pytest.fixture
-def deployment(tmp_path: Path, database_url: str) -> Deployment:
+def deployment(new_deployment: Callable[[], Deployment]) -> Deployment:
     """A deployment of this test's own, whose database is watched."""
-    made = Deployment.made_in(tmp_path / "deployment", DATABASE_URL=database_url)
+    made = new_deployment()
     with database_of(made) as database:
         watch_written_rows(database)
     return made
@@ -28,7 +32,7 @@ def database_of(deployment: Deployment) -> psycopg.Connection:
     return psycopg.connect(deployment.environment["DATABASE_URL"], autocommit=True)
 
 
-def test_three_rotations_under_load_fail_nothing(deployment: Deployment) -> None:
+def test_rotations_under_load_fail_nothing(deployment: Deployment) -> None:
     with ExitStack() as stack:
         services = [stack.enter_context(deployment.serving()) for _ in range(2)]
         loads = [
@@ -38,7 +42,7 @@ def test_three_rotations_under_load_fail_nothing(deployment: Deployment) -> None
         readers = Readers(services, loads)
         with loads[0], loads[1], readers:
             loads[0].wait_for_progress()
-            for _ in range(3):
+            for _ in range(ROTATIONS):
                 deployment.run("keys", "rotate")
                 loads[1].wait_for_progress()
             deployment.run("keys", "reencrypt")
@@ -51,7 +55,7 @@ def test_three_rotations_under_load_fail_nothing(deployment: Deployment) -> None
         assert loads[0].statuses | loads[1].statuses == {201}
         assert readers.wrong == []
         assert "0 records" in retired.stdout
-        check_all(deployment, services, loads, "v4")
+        check_all(deployment, services, loads, f"v{ROTATIONS + 1}")
 
 
 def test_a_process_that_was_paused_across_a_retirement_writes_nothing_under_the_retired_version(

@@ -2,13 +2,12 @@
 
 import base64
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from payment_token.infrastructure.database.embedded import EmbeddedServer
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 from tests.support.vectors import dukpt_vectors, entries
 
@@ -248,9 +247,9 @@ def test_the_encrypted_fields_of_a_readers_frame(
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Deployment, RunningService]]:
-    deployment = Deployment.made_in(tmp_path_factory.mktemp("strict"))
-    with EmbeddedServer(deployment.folder), deployment.serving(CARD_CHECKS="strict") as service:
+def strict(new_deployment: Callable[[], Deployment]) -> Iterator[tuple[Deployment, RunningService]]:
+    deployment = new_deployment()
+    with deployment.serving(CARD_CHECKS="strict") as service:
         yield deployment, service
 
 

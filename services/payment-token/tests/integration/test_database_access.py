@@ -7,7 +7,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import ProgrammingError
 
 from payment_token.infrastructure.database import get_db_session, migration, reset_db
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from payment_token.infrastructure.database.tables import api_keys
 from payment_token.settings import ConfigurationError, Settings
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from payment_token.bootstrap import Keys
+from payment_token.bootstrap.keys import Keys
 from payment_token.domain.errors import (
     EncryptionKeyOverdueError,
     KeyCustodianRefusedError,

@@ -6,8 +6,8 @@ from alembic.util import CommandError
 
 from alembic import command
 from payment_token.infrastructure.database import migration
+from payment_token.infrastructure.database.partition_storage import TOKEN_PARTITION_STORAGE
 from payment_token.infrastructure.database.tables import (
-    TOKEN_PARTITION_STORAGE,
     metadata,
     payment_tokens,
 )

@@ -1,10 +1,7 @@
 """Deployments that keep their keys with one custodian or another: the same folder and commands, another configuration."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from payment_token.cli.virtual_terminal import DUKPTTerminal, VirtualTerminal, new_base
 from payment_token.domain.custody import CAPABILITIES, Custodian
@@ -12,7 +9,6 @@ from payment_token.domain.dukpt import KSN, initial_key
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.sensitive import SecretKey, SensitiveText
 from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, LocalKeystore
-from payment_token.infrastructure.database.embedded import EmbeddedServer
 from payment_token.settings import Environment
 from tests.support.aws import KMS
 from tests.support.deployment import MERCHANT, Deployment
@@ -82,26 +78,21 @@ class CustodyDeployment:
         self.bdks[algorithm] = BaseDerivationKey(bdk_id, key_uri, algorithm, ksn_prefix=prefix)
 
 
-@contextmanager
-def _empty(folder: Path, custodian: Custodian, **environment: str) -> Iterator[CustodyDeployment]:
+def _empty(deployment: Deployment, custodian: Custodian, **environment: str) -> CustodyDeployment:
     """One whose default keys, which are in the development keystore, serve nobody any more."""
-    deployment = Deployment.made_in(folder)
-    # Its database stays up between the commands.
-    with EmbeddedServer(folder):
-        for bdk_id in _DEFAULTS:
-            deployment.run_here("bdk", "retire", bdk_id)
-        deployment.environment |= _NO_KEYSTORE | environment
-        made = CustodyDeployment(custodian, deployment)
-        for algorithm in CAPABILITIES[custodian].algorithms:
-            made.secrets[algorithm] = SecretKey(secrets.token_bytes(algorithm.key_bytes))
-        yield made
+    for bdk_id in _DEFAULTS:
+        deployment.run_here("bdk", "retire", bdk_id)
+    deployment.environment |= _NO_KEYSTORE | environment
+    made = CustodyDeployment(custodian, deployment)
+    for algorithm in CAPABILITIES[custodian].algorithms:
+        made.secrets[algorithm] = SecretKey(secrets.token_bytes(algorithm.key_bytes))
+    return made
 
 
-@contextmanager
-def local_deployment(folder: Path) -> Iterator[CustodyDeployment]:
+def local_deployment(deployment: Deployment) -> CustodyDeployment:
     """Sealed under a passphrase."""
     passphrase = secrets.token_hex(16)
-    file = folder.parent / f"{folder.name}-keystore.json"
+    file = deployment.folder / "keystore-of-the-test.json"
     keystore = LocalKeystore.create(file, SensitiveText(passphrase), Environment.DEVELOPMENT)
     kek = keystore.import_key("kek-1", KEK_ALGORITHM, SecretKey(secrets.token_bytes(32)))
     environment = {
@@ -109,46 +100,43 @@ def local_deployment(folder: Path) -> Iterator[CustodyDeployment]:
         "LOCAL_KEYSTORE_FILE": str(file),
         "LOCAL_KEYSTORE_PASSPHRASE": passphrase,
     }
-    with _empty(folder, Custodian.LOCAL, **environment) as made:
-        for algorithm in made.secrets:
-            made.import_components(algorithm, f"local:fleet-{algorithm}")
-        yield made
+    made = _empty(deployment, Custodian.LOCAL, **environment)
+    for algorithm in made.secrets:
+        made.import_components(algorithm, f"local:fleet-{algorithm}")
+    return made
 
 
-@contextmanager
-def pkcs11_deployment(folder: Path, token: Token) -> Iterator[CustodyDeployment]:
+def pkcs11_deployment(deployment: Deployment, token: Token) -> CustodyDeployment:
     kek = token.uri("kek")
     environment = {**token.environment, "SERVICE_KMS_KEY_ID": kek}
-    with _empty(folder, Custodian.PKCS11, **environment) as made:
-        made.deployment.run_here("keys", "make-kek", kek)
-        for algorithm in made.secrets:
-            made.import_components(algorithm, token.uri(f"fleet-{algorithm}"))
-        yield made
+    made = _empty(deployment, Custodian.PKCS11, **environment)
+    made.deployment.run_here("keys", "make-kek", kek)
+    for algorithm in made.secrets:
+        made.import_components(algorithm, token.uri(f"fleet-{algorithm}"))
+    return made
 
 
-@contextmanager
-def kms_deployment(folder: Path, kms: KMS, endpoint: str = "") -> Iterator[CustodyDeployment]:
+def kms_deployment(deployment: Deployment, kms: KMS, endpoint: str = "") -> CustodyDeployment:
     environment = {
         "SERVICE_KMS_KEY_ID": kms.kek(),
         "KMS_ENDPOINT_URL": endpoint or kms.endpoint,
     }
-    with _empty(folder, Custodian.AWS_KMS, **environment) as made:
-        for algorithm in made.secrets:
-            made.register(algorithm, kms.hmac_key())
-        yield made
+    made = _empty(deployment, Custodian.AWS_KMS, **environment)
+    for algorithm in made.secrets:
+        made.register(algorithm, kms.hmac_key())
+    return made
 
 
-@contextmanager
 def payment_cryptography_deployment(
-    folder: Path, kms: KMS, double: PaymentCryptography
-) -> Iterator[CustodyDeployment]:
+    deployment: Deployment, kms: KMS, double: PaymentCryptography
+) -> CustodyDeployment:
     """It wraps no keys: the KEK is in AWS KMS."""
     environment = {
         "SERVICE_KMS_KEY_ID": kms.kek(),
         "KMS_ENDPOINT_URL": kms.endpoint,
         "PAYMENT_CRYPTOGRAPHY_ENDPOINT_URL": double.server.url,
     }
-    with _empty(folder, Custodian.AWS_PAYMENT_CRYPTOGRAPHY, **environment) as made:
-        for algorithm, secret in made.secrets.items():
-            made.register(algorithm, double.import_bdk(algorithm, secret))
-        yield made
+    made = _empty(deployment, Custodian.AWS_PAYMENT_CRYPTOGRAPHY, **environment)
+    for algorithm, secret in made.secrets.items():
+        made.register(algorithm, double.import_bdk(algorithm, secret))
+    return made

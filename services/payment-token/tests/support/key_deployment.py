@@ -9,7 +9,8 @@ from pathlib import Path
 
 import psycopg
 
-from payment_token.bootstrap import KeyLife, Keys
+from payment_token.bootstrap.key_life import KeyLife
+from payment_token.bootstrap.keys import Keys
 from payment_token.domain.key_life.reencrypt_records import Progress
 from payment_token.domain.key_life.version import KeyPurpose, KeyState
 from payment_token.domain.sealing import Binding, Purpose, SealedRecord, open_record, seal

@@ -6,8 +6,10 @@ them. On one socket for all, a process takes every connection that waits before 
 
 import socket
 
+from payment_token.domain.operator_error import OperatorError
 
-class ListenError(Exception):
+
+class ListenError(OperatorError):
     """An address is taken, or is not one of this machine."""
 
 

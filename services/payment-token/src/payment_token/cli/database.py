@@ -8,8 +8,8 @@ from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.development import restore_registrations
 from payment_token.cli.terminal import console
 from payment_token.infrastructure.database import migration
+from payment_token.infrastructure.database.location import deployment_url
 from payment_token.infrastructure.database.reset import reset_db
-from payment_token.infrastructure.database.session import deployment_url
 
 app = typer.Typer(help="The database schema.", no_args_is_help=True)
 

@@ -3,35 +3,26 @@
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from payment_token.bootstrap import KeyLife, Keys
 from payment_token.bootstrap.background import repeated
+from payment_token.bootstrap.key_life import KeyLife
+from payment_token.bootstrap.keys import Keys
+from payment_token.cli.env_file import chosen_env_file
 from payment_token.infrastructure.custody.custodians import Custodians
-from payment_token.infrastructure.database import migration
+from payment_token.infrastructure.database import schema
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
+from payment_token.infrastructure.database.location import deployment_url
 from payment_token.infrastructure.database.pool import Pool, new_pool
-from payment_token.infrastructure.database.session import deployment_url
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.settings import Settings
 
 Result = TypeVar("Result")
 
-_chosen: list[Path | None] = [None]
-
-
-def use_env_file(path: Path | None) -> None:
-    _chosen[0] = path
-
-
-def chosen_env_file() -> Path | None:
-    return _chosen[0]
-
 
 def load_settings() -> Settings:
-    return Settings.load(_chosen[0])
+    return Settings.load(chosen_env_file())
 
 
 def database_url(settings: Settings, *, migrated: bool = False) -> str:
@@ -42,7 +33,9 @@ def database_url(settings: Settings, *, migrated: bool = False) -> str:
     # A command that holds the embedded server ends by the normal way, so that the last one out stops it.
     signal.signal(signal.SIGTERM, _exit_normally)
     url = deployment_url(settings)
-    if settings.in_development and not migrated:
+    if settings.in_development and not migrated and not schema.is_newest(url):
+        from payment_token.infrastructure.database import migration
+
         migration.upgrade(url)
     return url
 

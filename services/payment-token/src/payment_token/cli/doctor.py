@@ -4,8 +4,8 @@ import asyncio
 
 import typer
 
-from payment_token.bootstrap import Role, Service, build_listeners
-from payment_token.bootstrap.service import PARTITIONS_MISSING
+from payment_token.bootstrap.listeners import Role, build_listeners
+from payment_token.bootstrap.service import PARTITIONS_MISSING, Service
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError

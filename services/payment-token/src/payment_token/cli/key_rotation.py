@@ -5,7 +5,7 @@ from base64 import b64encode
 
 import typer
 
-from payment_token.bootstrap import KeyLife
+from payment_token.bootstrap.key_life import KeyLife
 from payment_token.cli.deployment import load_settings, with_custody, with_key_life
 from payment_token.cli.terminal import console, report_error
 from payment_token.domain.custody import (

@@ -10,7 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from payment_token.bootstrap import KeyLife, Keys
+from payment_token.bootstrap.key_life import KeyLife
+from payment_token.bootstrap.keys import Keys
 from payment_token.cli.deployment import load_settings, with_key_life
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.key_life.cryptoperiod import Standing

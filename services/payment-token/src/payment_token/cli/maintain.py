@@ -4,7 +4,7 @@ import asyncio
 
 import typer
 
-from payment_token.bootstrap import Upkeep
+from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, report_error
 from payment_token.domain.maintain import Maintained

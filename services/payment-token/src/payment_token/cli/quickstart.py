@@ -10,14 +10,9 @@ from typing import Any
 import httpx
 import typer
 
-from payment_token.bootstrap import (
-    Listeners,
-    Role,
-    Service,
-    Upkeep,
-    build_listeners,
-    serving,
-)
+from payment_token.bootstrap.listeners import Listeners, Role, build_listeners, serving
+from payment_token.bootstrap.service import Service
+from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.cli.deployment import database_url
 from payment_token.cli.development import DEMO_MERCHANT, init_deployment, restore_registrations
 from payment_token.cli.published_cards import PUBLISHED_CARDS

@@ -14,7 +14,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
-from payment_token.bootstrap import KeyLife
+from payment_token.bootstrap.key_life import KeyLife
 from payment_token.cli.deployment import load_settings, with_key_life
 from payment_token.cli.terminal import console
 from payment_token.domain.key_life.reencrypt_records import Progress, Reencrypted

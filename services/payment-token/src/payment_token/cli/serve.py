@@ -5,7 +5,7 @@ import logging
 import typer
 import uvloop
 
-from payment_token.bootstrap import Role, serving
+from payment_token.bootstrap.listeners import Role, serving
 from payment_token.cli.deployment import database_url
 from payment_token.cli.serve_many import serve_many
 from payment_token.cli.serving import (

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from payment_token.api.listening_socket import reserved_address
 from payment_token.api.rest.shared_counts import FOLDER, forget_gauges
-from payment_token.bootstrap import Role, addresses
-from payment_token.cli.deployment import chosen_env_file
+from payment_token.bootstrap.listeners import Role, addresses
+from payment_token.cli.env_file import chosen_env_file
 from payment_token.cli.serving import end_signalled, log_listening, wait_for
 from payment_token.infrastructure.child_processes import ChildProcesses, FirstChildFailedError
 from payment_token.settings import Settings

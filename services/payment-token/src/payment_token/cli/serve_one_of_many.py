@@ -9,7 +9,7 @@ import typer
 import uvloop
 
 from payment_token.api.rest.shared_counts import FOLDER, count_as
-from payment_token.bootstrap import Role, serving
+from payment_token.bootstrap.listeners import Role, serving
 from payment_token.cli.deployment import database_url
 from payment_token.cli.serving import (
     end_signalled,

@@ -7,17 +7,17 @@ import signal
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from payment_token.bootstrap import (
+from payment_token.bootstrap.listeners import (
     Listeners,
     Role,
-    Service,
-    Upkeep,
     build_listeners,
     maintenance_listeners,
 )
+from payment_token.bootstrap.service import Service
+from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.cli.deployment import load_settings
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
-from payment_token.infrastructure.database.session import embedded_server
+from payment_token.infrastructure.database.location import embedded_server
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.safety import check_safe_to_start

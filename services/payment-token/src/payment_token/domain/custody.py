@@ -17,6 +17,7 @@ from functools import lru_cache
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
 from payment_token.domain.device_profile import DeviceProfile, Encryption
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
+from payment_token.domain.operator_error import OperatorError
 
 
 class Custodian(StrEnum):
@@ -115,7 +116,7 @@ CAPABILITIES: Mapping[Custodian, Capabilities] = {
 }
 
 
-class CustodyError(ValueError):
+class CustodyError(OperatorError, ValueError):
     """A key is named, or asked for something, that its custodian does not have. The text says what and why."""
 
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Protocol
 
+from payment_token.domain.operator_error import OperatorError
+
 SPARE_DAYS = 14
 """Partitions beyond the longest life of a token: for so long nobody notices that maintenance does not run."""
 
@@ -23,7 +25,7 @@ _KEYS_IN_A_BATCH = 2_000
 _PAUSE_SECONDS = 0.05
 
 
-class MaintenanceError(Exception):
+class MaintenanceError(OperatorError):
     """The tables could not be maintained. The text says why, and what to do."""
 
 

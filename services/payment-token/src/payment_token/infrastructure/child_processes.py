@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from payment_token.domain.operator_error import OperatorError
+
 logger = logging.getLogger(__name__)
 
 END_SECONDS = 18.0
@@ -28,7 +30,7 @@ Command = Callable[[int, int], Sequence[str]]
 """What to run, for the number of a process, from 1, and the descriptor of its end of the socket."""
 
 
-class ChildrenFailedError(Exception):
+class ChildrenFailedError(OperatorError):
     """The processes do not stay alive."""
 
 

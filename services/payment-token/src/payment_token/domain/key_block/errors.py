@@ -1,7 +1,9 @@
 """What can be wrong with a key block. The texts name fields and limits, never values."""
 
+from payment_token.domain.operator_error import OperatorError
 
-class KeyBlockError(ValueError):
+
+class KeyBlockError(OperatorError, ValueError):
     """The root of the two below: no key comes out of this block."""
 
 

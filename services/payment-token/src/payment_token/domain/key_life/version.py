@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from payment_token.domain.operator_error import OperatorError
+
 
 class KeyPurpose(StrEnum):
     SERVICE = "service"  # wraps the DEKs of PAN records
@@ -34,7 +36,7 @@ NAME_LENGTH = 32
 VERSION_NAME = re.compile(rf"[A-Za-z0-9._-]{{1,{NAME_LENGTH}}}")
 
 
-class KeyLifeError(Exception):
+class KeyLifeError(OperatorError):
     """What was asked of a key cannot be done now. The text says why, and what to do first."""
 
 

@@ -1,35 +1,19 @@
-"""Calls to AWS: deadlines, retries, and what each failure means to us.
+"""Calls to AWS, within the deadline of a request.
 
-boto3 blocks, so calls run on a few threads. Its own retries are kept to one, inside the deadline of a request; after
-that :class:`Patience` leaves the key alone for a while. A call that waits for a thread looks again before it begins:
-by then an outage may be known.
+boto3 blocks, so calls run on a few threads. After a failure :class:`Patience` leaves the key alone for a while. A call
+that waits for a thread looks again before it begins: by then an outage may be known.
 """
 
 import asyncio
 import contextlib
 import logging
-import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import (
-    ClientError,
-    InvalidRegionError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-)
-
-from payment_token.domain.errors import (
-    KeyCustodianThrottledError,
-    KeyCustodianUnavailableError,
-    PaymentTokenError,
-)
+from payment_token.domain.errors import KeyCustodianUnavailableError
+from payment_token.infrastructure.custody.aws_refusal import AWSRefusalError
 from payment_token.infrastructure.custody.patience import Patience
 
 logger = logging.getLogger(__name__)
@@ -39,44 +23,16 @@ DEADLINE_SECONDS = 2.5
 
 _REGION_FIELD = 3
 
-_THROTTLES = frozenset(
-    {
-        "LimitExceededException",
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-    }
-)
-
-_MISCONFIGURED = (
-    InvalidRegionError,
-    NoCredentialsError,
-    ParamValidationError,
-    PartialCredentialsError,
-    ProfileNotFound,
-)
-
-
-class AWSRefusalError(Exception):
-    """The service understood the call and refuses it: a retry cannot help. ``code`` is the service's own.
-
-    Or boto3 refuses to make the call at all, for want of credentials; then the code is the name of its error.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
 
 class AWSService:
     """One service, for example ``kms``, in whatever regions its keys are in. For one event loop."""
 
     def __init__(self, name: str, endpoint_url: str | None) -> None:
+        # boto3 takes longer to load than most commands to work, and most deployments have no key at AWS.
+        from payment_token.infrastructure.custody.aws_client import AWSClient
+
         self._name = name
-        self._endpoint_url = endpoint_url
-        self._clients: dict[str, Any] = {}
-        self._making_client = threading.Lock()
+        self._client = AWSClient(name, endpoint_url, CALLS_AT_ONCE)
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=name)
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._patience: defaultdict[str, Patience] = defaultdict(Patience)
@@ -145,60 +101,7 @@ class AWSService:
     def _call_now(
         self, key_arn: str, operation: str, parameters: Mapping[str, object]
     ) -> Mapping[str, Any]:
-        fault: PaymentTokenError | AWSRefusalError
-        try:
-            answer: Mapping[str, Any] = getattr(self._client(key_arn), operation)(**parameters)
-        except ClientError as error:
-            fault = self._fault(operation, error)
-        except Exception as error:  # noqa: BLE001 - see the next line
-            # Of an answer that makes no sense botocore raises whatever its parser stumbles over.
-            logger.warning(
-                "no call to AWS was possible",
-                extra={"service": self._name, "fault": type(error).__name__},
-            )
-            fault = KeyCustodianUnavailableError()
-            if isinstance(error, _MISCONFIGURED):
-                # A client that found no credentials never looks again.
-                self._clients.pop(region_of(key_arn), None)
-                fault = AWSRefusalError(type(error).__name__)
-        else:
-            return answer
-        raise fault
-
-    def _fault(self, operation: str, error: ClientError) -> PaymentTokenError | AWSRefusalError:
-        # Of the error we keep its code: its message may quote what was sent.
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        logger.warning(
-            "AWS refuses a call",
-            extra={"service": self._name, "operation": operation, "fault": code},
-        )
-        if code in _THROTTLES or status == 429:  # noqa: PLR2004 - the HTTP status
-            return KeyCustodianThrottledError()
-        if status >= 500 or code == "KMSInternalException":  # noqa: PLR2004 - likewise
-            return KeyCustodianUnavailableError()
-        return AWSRefusalError(code)
-
-    def _client(self, key_arn: str) -> Any:
-        region = region_of(key_arn)
-        with self._making_client:
-            if region not in self._clients:
-                self._clients[region] = self._new_client(region)
-            return self._clients[region]
-
-    def _new_client(self, region: str) -> Any:
-        # A session of its own: boto3's default session is not safe to share between threads while it is made.
-        return boto3.session.Session().client(
-            self._name,  # type: ignore[call-overload]
-            region_name=region,
-            endpoint_url=self._endpoint_url,
-            config=Config(
-                connect_timeout=1,
-                read_timeout=1,
-                max_pool_connections=CALLS_AT_ONCE,
-                retries={"mode": "standard", "total_max_attempts": 2},
-            ),
-        )
+        return self._client.call(region_of(key_arn), operation, parameters)
 
 
 def answered(answer: Mapping[str, Any], field: str, length: int) -> bytes:

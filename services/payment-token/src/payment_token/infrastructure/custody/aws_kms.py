@@ -31,7 +31,8 @@ from payment_token.domain.errors import (
 from payment_token.domain.key_check_value import CHECK_VALUE_BYTES, HMAC_MESSAGE
 from payment_token.domain.length_prefixed import length_prefixed
 from payment_token.domain.sensitive import SecretKey
-from payment_token.infrastructure.custody.aws import AWSRefusalError, AWSService, answered
+from payment_token.infrastructure.custody.aws import AWSService, answered
+from payment_token.infrastructure.custody.aws_refusal import AWSRefusalError
 
 _INITIAL_KEY_LABEL = b"pts/initial-key/v1"
 _NOT_OURS = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})

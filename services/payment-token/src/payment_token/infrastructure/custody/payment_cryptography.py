@@ -19,7 +19,8 @@ from payment_token.domain.errors import (
 )
 from payment_token.domain.payload_cipher import block_bytes
 from payment_token.domain.sensitive import SensitiveBytes
-from payment_token.infrastructure.custody.aws import AWSRefusalError, AWSService
+from payment_token.infrastructure.custody.aws import AWSService
+from payment_token.infrastructure.custody.aws_refusal import AWSRefusalError
 
 _VARIANTS = {
     KeyVariant.DATA_REQUEST: "REQUEST",

@@ -27,6 +27,7 @@ from urllib.parse import quote
 
 import psycopg
 
+from payment_token.domain.operator_error import OperatorError
 from payment_token.infrastructure.database.server_user import (
     as_server_user,
     give_to,
@@ -52,7 +53,7 @@ _SERVER_OPTIONS = {
 }
 
 
-class EmbeddedServerError(RuntimeError):
+class EmbeddedServerError(OperatorError):
     """The embedded server does not start. The text says what to do."""
 
 

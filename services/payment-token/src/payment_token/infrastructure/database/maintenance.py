@@ -31,11 +31,11 @@ from payment_token.domain.maintain import (
     MaintenanceError,
     Partition,
 )
+from payment_token.infrastructure.database.partition_storage import TOKEN_PARTITION_STORAGE
 from payment_token.infrastructure.database.partitions import (
     PURGE_DAY_OF_NAME,
     partition_name,
 )
-from payment_token.infrastructure.database.tables import TOKEN_PARTITION_STORAGE
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Empties a database and makes the schema anew: for development and tests."""
 
 from payment_token.infrastructure.database import migration
-from payment_token.infrastructure.database.session import deployment_url
+from payment_token.infrastructure.database.location import deployment_url
 from payment_token.settings import ConfigurationError, Settings
 
 
