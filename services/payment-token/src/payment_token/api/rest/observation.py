@@ -76,18 +76,19 @@ class Observed:
         requests, durations = self._counters(route, method, status, code)
         requests.inc()
         durations.observe(seconds)
-        logger.info(
-            "request",
-            extra={
-                "listener": self._listener,
-                "route": route,
-                "method": method,
-                "status": status,
-                "code": code,
-                "milliseconds": round(seconds * 1000, 2),
-                "request_id": request_id,
-            },
-        )
+        if logger.isEnabledFor(logging.INFO):
+            # Made here: the logger would compare each of these names with those of a record, for each request.
+            record = logging.LogRecord(__name__, logging.INFO, "", 0, "request", None, None)
+            vars(record).update(
+                listener=self._listener,
+                route=route,
+                method=method,
+                status=status,
+                code=code,
+                milliseconds=round(seconds * 1000, 2),
+                request_id=request_id,
+            )
+            logger.handle(record)
 
     def _counters(
         self, route: str, method: str, status: int, code: str

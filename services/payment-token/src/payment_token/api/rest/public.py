@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
 from payment_token.api.rest.request_body import read_body
-from payment_token.api.rest.request_context import check_request_id
+from payment_token.api.rest.request_context import check_request_id, header_values
 from payment_token.api.rest.token_models import CreateTokenBody, TokenBody
 from payment_token.domain.api_key import APIKey, PresentedKey
 from payment_token.domain.errors import (
@@ -22,7 +22,7 @@ from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise
 from payment_token.domain.view_token import ViewToken
 
-_IDEMPOTENCY_HEADERS = ("idempotency-key", "x-idempotency-key")
+_IDEMPOTENCY_HEADERS = (b"idempotency-key", b"x-idempotency-key")
 
 
 class APIKeys(Protocol):
@@ -95,7 +95,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
 
 
 async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
-    given = request.headers.getlist("authorization")
+    given = header_values(request, b"authorization")
     scheme, _, text = (given[0] if len(given) == 1 else "").partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthenticatedError
@@ -103,7 +103,7 @@ async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
 
 
 def _idempotency_key(request: Request) -> str:
-    given = {value for name in _IDEMPOTENCY_HEADERS for value in request.headers.getlist(name)}
+    given = {value for name in _IDEMPOTENCY_HEADERS for value in header_values(request, name)}
     if not given or given == {""}:
         raise IdempotencyKeyMissingError
     key, *others = given

@@ -5,6 +5,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from payment_token.api.rest.request_context import header_values
 from payment_token.api.strict_json import parse_json
 from payment_token.domain.errors import (
     InvalidFieldError,
@@ -39,7 +40,7 @@ def validated(model: type[Body], document: object) -> Body:
 
 def _check_media_type(request: Request) -> None:
     # A header that comes twice is one that two readers could read differently.
-    media_types = request.headers.getlist("content-type")
+    media_types = header_values(request, b"content-type")
     media_type, _, parameters = (media_types[0] if len(media_types) == 1 else "").partition(";")
     charset = parameters.strip().lower()
     if media_type.strip().lower() != "application/json" or charset not in (
@@ -48,14 +49,14 @@ def _check_media_type(request: Request) -> None:
         'charset="utf-8"',
     ):
         raise UnsupportedMediaTypeError
-    codings = request.headers.getlist("content-encoding")
+    codings = header_values(request, b"content-encoding")
     if any(coding.lower() != "identity" for coding in codings):
         raise UnsupportedMediaTypeError
 
 
 async def _read_bounded(request: Request, limit: int) -> bytes:
     # A stated length that is too large is refused before anything is read.
-    stated = request.headers.get("content-length", "0")
+    stated = next(iter(header_values(request, b"content-length")), "0")
     if stated.isdecimal() and int(stated[:20]) > limit:
         raise PayloadTooLargeError(f"The body is larger than {limit} bytes.")
     body = b""

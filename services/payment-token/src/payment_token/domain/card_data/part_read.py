@@ -18,7 +18,6 @@ T = TypeVar("T")
 
 # A chip outranks the stripe that was swiped beside it, and both outrank what was typed in.
 _RANK = (EntryMode.MANUAL, EntryMode.SWIPE, EntryMode.CHIP, EntryMode.CONTACTLESS)
-_NO_SAD = SADPart()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +61,8 @@ class PartRead:
         return PANPart(self.pan, month, year, self.cardholder_name)
 
     def sad_part(self) -> SADPart | None:
-        sad = SADPart(self.service_code, self.cvv, self.track1, self.track2, self.emv)
-        return None if sad == _NO_SAD else sad
+        fields = (self.service_code, self.cvv, self.track1, self.track2, self.emv)
+        return SADPart(*fields) if any(field is not None for field in fields) else None
 
 
 _NOTHING = PartRead()

@@ -62,18 +62,18 @@ class PostgresTokenStore:
         self._batches = batches
         creation = TokenCreation(pool, batches, idempotency_window)
         self._create = GroupCommit(creation.together, creation.alone)
-        self._creating: dict[_ClaimName, asyncio.Future[Claim | None]] = {}
+        # The creates that are on their way, and what those who wait for one wait for, if any do.
+        self._creating: dict[_ClaimName, asyncio.Future[Claim | None] | None] = {}
         self._get = GroupCommit(self._get_many, self._get_one)
 
     async def create(self, new: NewToken) -> Claim | None:
         name = (new.stored.token.merchant_id, new.idempotency_key)
         # One at a time under one key, in this process here, among processes by the unique constraint.
-        while (ahead := self._creating.get(name)) is not None:
-            held = await _outcome_of(ahead)
+        while name in self._creating:
+            held = await _outcome_of(self._end_of(name))
             if held is not None:
                 return held
-        outcome: asyncio.Future[Claim | None] = asyncio.get_running_loop().create_future()
-        self._creating[name] = outcome
+        self._creating[name] = None
         # What those who wait hear unless it comes to an end here: nothing is held, the next one may try.
         claim = None
         try:
@@ -81,8 +81,15 @@ class PostgresTokenStore:
             claim = found or new.claim
             return found
         finally:
-            del self._creating[name]
-            outcome.set_result(claim)
+            waited_for = self._creating.pop(name)
+            if waited_for is not None:
+                waited_for.set_result(claim)
+
+    def _end_of(self, name: _ClaimName) -> "asyncio.Future[Claim | None]":
+        end = self._creating[name]
+        if end is None:
+            end = self._creating[name] = asyncio.get_running_loop().create_future()
+        return end
 
     async def get(self, merchant_id: MerchantId, token_id: TokenId) -> StoredToken | None:
         return await self._get(_TokenName(merchant_id, token_id))
