@@ -1,6 +1,7 @@
 """``payment-token maintain``: one run of maintenance, for cron."""
 
 import asyncio
+import time
 
 import typer
 
@@ -13,11 +14,12 @@ from payment_token.domain.maintain import Maintained
 def maintain() -> None:
     """Make the partitions of the days ahead, drop what has expired. Exit 1 when something is left to do."""
     settings = load_settings()
+    started = time.monotonic()
     done = asyncio.run(Upkeep(settings, database_url(settings)).run())
     if done is None:
         console.print("Another process maintains this database just now: nothing to do.")
         return
-    console.print(_what_was_done(done), soft_wrap=True)
+    console.print(f"{_what_was_done(done)} in {time.monotonic() - started:.1f} s.", soft_wrap=True)
     if not done.complete:
         days = ", ".join(str(day) for day in (*done.missing, *done.kept))
         report_error(
@@ -31,7 +33,7 @@ def _what_was_done(done: Maintained) -> str:
     tokens = f" (about {done.about_tokens:,} tokens)" if done.dropped else ""
     return (
         f"Made {_count(done.made, 'partition')}, dropped {done.dropped:,}{tokens},"
-        f" purged {_count(done.keys, 'idempotency key')}."
+        f" purged {_count(done.keys, 'idempotency key')}"
     )
 
 
