@@ -52,7 +52,8 @@ def _profile(bench: Bench, case: LoadCase, seconds: float, clients: int, path: P
 
 def _watch(pid: int, seconds: float, path: Path) -> subprocess.Popen[bytes]:
     program = Path(sys.executable).with_name("py-spy")
-    options = ("--native", "--rate", str(_SAMPLES_A_SECOND), "--duration", str(round(seconds)))
+    # By function: a flame for each line of each would be as many.
+    options = ("--function", "--rate", str(_SAMPLES_A_SECOND), "--duration", str(round(seconds)))
     return subprocess.Popen(
         [program, "record", "--pid", str(pid), "--output", path, *options],
         stdout=subprocess.DEVNULL,
