@@ -39,7 +39,8 @@ if ! installed_already; then
     rm -f "$marker-main" "$marker-dev"
     # Where Python is told to write no bytecode, every start would compile all of this again, for seconds. What is left
     # out belongs to tools, and nothing that starts often imports it.
-    "$service/.venv/bin/python" -m compileall -q -j 0 -x '/(sympy|mpmath|networkx|fontTools|tests?)/' "$service/.venv/lib"
+    "$service/.venv/bin/python" -m compileall -q -j 0 \
+        -x 'site-packages/(.*/)?(sympy|mpmath|networkx|fontTools|tests?)/' "$service/.venv/lib" || true
     echo "$wanted" >"$marker-$kind"
 fi
 # Our own code changes under an environment that stays.

@@ -54,6 +54,7 @@ class Bounded:
             # An answer has left already; what became of the work, nobody here can be told.
             if not request.given_up:
                 raise
+            self._body_is_late = False
         finally:
             self._working -= 1
             request.end()

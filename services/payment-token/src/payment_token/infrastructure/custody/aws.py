@@ -7,14 +7,18 @@ that waits for a thread looks again before it begins: by then an outage may be k
 import asyncio
 import contextlib
 import logging
+import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.infrastructure.custody.aws_refusal import AWSRefusalError
 from payment_token.infrastructure.custody.patience import Patience
+
+if TYPE_CHECKING:
+    from payment_token.infrastructure.custody.aws_client import AWSClient
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +32,10 @@ class AWSService:
     """One service, for example ``kms``, in whatever regions its keys are in. For one event loop."""
 
     def __init__(self, name: str, endpoint_url: str | None) -> None:
-        # boto3 takes longer to load than most commands to work, and most deployments have no key at AWS.
-        from payment_token.infrastructure.custody.aws_client import AWSClient
-
         self._name = name
-        self._client = AWSClient(name, endpoint_url, CALLS_AT_ONCE)
+        self._endpoint_url = endpoint_url
+        self._client: AWSClient | None = None
+        self._opening = threading.Lock()
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=name)
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._patience: defaultdict[str, Patience] = defaultdict(Patience)
@@ -101,7 +104,17 @@ class AWSService:
     def _call_now(
         self, key_arn: str, operation: str, parameters: Mapping[str, object]
     ) -> Mapping[str, Any]:
-        return self._client.call(region_of(key_arn), operation, parameters)
+        return self._opened().call(region_of(key_arn), operation, parameters)
+
+    def _opened(self) -> "AWSClient":
+        # boto3 takes longer to load than most commands to work, and most deployments have no key at AWS. On a thread
+        # its first use keeps no other request waiting.
+        from payment_token.infrastructure.custody.aws_client import AWSClient
+
+        with self._opening:
+            if self._client is None:
+                self._client = AWSClient(self._name, self._endpoint_url, CALLS_AT_ONCE)
+            return self._client
 
 
 def answered(answer: Mapping[str, Any], field: str, length: int) -> bytes:
