@@ -11,14 +11,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.infrastructure.custody.aws_refusal import AWSRefusalError
 from payment_token.infrastructure.custody.patience import Patience
-
-if TYPE_CHECKING:
-    from payment_token.infrastructure.custody.aws_client import AWSClient
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +25,21 @@ DEADLINE_SECONDS = 2.5
 _REGION_FIELD = 3
 
 
+class _Client(Protocol):
+    """What AWSClient is to this module, which must not load it to say so."""
+
+    def call(
+        self, region: str, operation: str, parameters: Mapping[str, object]
+    ) -> Mapping[str, Any]: ...
+
+
 class AWSService:
     """One service, for example ``kms``, in whatever regions its keys are in. For one event loop."""
 
     def __init__(self, name: str, endpoint_url: str | None) -> None:
         self._name = name
         self._endpoint_url = endpoint_url
-        self._client: AWSClient | None = None
+        self._client: _Client | None = None
         self._opening = threading.Lock()
         self._threads = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=name)
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
@@ -106,7 +111,7 @@ class AWSService:
     ) -> Mapping[str, Any]:
         return self._opened().call(region_of(key_arn), operation, parameters)
 
-    def _opened(self) -> "AWSClient":
+    def _opened(self) -> _Client:
         # boto3 takes longer to load than most commands to work, and most deployments have no key at AWS. On a thread
         # its first use keeps no other request waiting.
         from payment_token.infrastructure.custody.aws_client import AWSClient
