@@ -124,3 +124,27 @@ async def test_a_defect_is_not_swallowed() -> None:
 
     with pytest.raises(RuntimeError):
         await answered(Bounded(breaks))
+
+
+async def test_a_cancel_after_a_late_body_is_not_taken_for_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bounds, "BODY_SECONDS", 0.05)
+    was_late = asyncio.Event()
+
+    async def reads_again(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await receive()
+        except bounds.MalformedRequestError:
+            was_late.set()
+            await receive()
+
+    async def never() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    call = asyncio.create_task(answered(Bounded(reads_again, deadline_seconds=0.02), never))
+    await asyncio.wait_for(was_late.wait(), 5)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call

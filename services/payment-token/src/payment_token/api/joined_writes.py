@@ -1,7 +1,7 @@
 """One packet for an answer, where uvicorn writes its head and its body apart.
 
 Each write is a system call at once, and behind TLS a record of its own besides: for answers as small as ours the second
-one cost as much as all else that HTTP does.
+one was up to a tenth of the service's CPU.
 """
 
 import asyncio

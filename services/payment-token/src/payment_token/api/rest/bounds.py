@@ -54,7 +54,6 @@ class Bounded:
             # An answer has left already; what became of the work, nobody here can be told.
             if not request.given_up:
                 raise
-            self._body_is_late = False
         finally:
             self._working -= 1
             request.end()
@@ -89,6 +88,7 @@ class _Watched:
             # Not ours: the server is ending.
             if not self._body_is_late or self._receiving is None or self._receiving.uncancel():
                 raise
+            self._body_is_late = False
         finally:
             self._receiving = None
             self._last_arrival = time.monotonic()
@@ -107,16 +107,14 @@ class _Watched:
         self._timer.cancel()
 
     def _look(self) -> None:
-        waits_for_body = self._receiving is not None
-        ends_at = (
-            self._body_ends_at if waits_for_body else self._last_arrival + self._deadline_seconds
-        )
+        receiving = self._receiving
+        ends_at = self._body_ends_at if receiving else self._last_arrival + self._deadline_seconds
         left = ends_at - time.monotonic()
         if left > 0:
             self._timer = self._loop.call_later(min(left, self._deadline_seconds), self._look)
-        elif self._receiving is not None:
+        elif receiving is not None:
             self._body_is_late = True
-            self._receiving.cancel()
+            receiving.cancel()
             self._timer = self._loop.call_later(self._deadline_seconds, self._look)
         elif not self._answer_begun:
             # Once an answer has begun, only the client keeps it from ending.
