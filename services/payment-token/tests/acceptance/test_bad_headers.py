@@ -1,5 +1,6 @@
 """Headers that are wrong, missing, or there twice; and in which order a request is looked at."""
 
+import time
 import uuid
 
 import httpx
@@ -224,6 +225,20 @@ def test_a_revoked_api_key(deployment: Deployment, service: RunningService) -> N
     secret = deployment.run_here("api-keys", "create", "--merchant", MERCHANT).stdout.strip()
     deployment.run_here("api-keys", "revoke", secret.split("_")[1])
     with service.public(headers={"Authorization": f"Bearer {secret}"}) as pos:
+        refused = service.create(pos, deployment.body())
+
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+
+
+def test_an_api_key_that_is_revoked_while_it_is_in_use(
+    deployment: Deployment, service: RunningService
+) -> None:
+    secret = deployment.run_here("api-keys", "create", "--merchant", MERCHANT).stdout.strip()
+    with service.public(headers={"Authorization": f"Bearer {secret}"}) as pos:
+        assert service.create(pos, deployment.body()).status_code == 201
+        deployment.run_here("api-keys", "revoke", secret.split("_")[1])
+        # A key that proved itself is remembered for so long.
+        time.sleep(5)
         refused = service.create(pos, deployment.body())
 
     assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")

@@ -18,11 +18,8 @@ from tests.support.long_form import usual_or_long
 
 pytestmark = pytest.mark.chaos
 
-# Each kind, and a process that is killed where the database has just been; more of the same finds what is rare.
-CRASHES = usual_or_long(
-    ("service", "postmaster", "service", "backend"),
-    ("service", "postmaster", "backend", "service", "postmaster", "service", "backend") * 3,
-)
+_EACH = ("service", "postmaster", "backend", "service", "postmaster", "service", "backend")
+CRASHES = usual_or_long(_EACH, _EACH * 3)
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ from tests.support.written_rows import watch_written_rows, written_under_inactiv
 
 pytestmark = pytest.mark.chaos
 
-# The second leaves behind a version that is not the first.
-ROTATIONS = usual_or_long(2, 6)
+ROTATIONS = usual_or_long(3, 6)
 
 
 @pytest.fixture
