@@ -11,11 +11,12 @@ from payment_token.infrastructure.database.tables import (
     metadata,
     payment_tokens,
 )
-from payment_token.settings import SERVICE_FOLDER
+from payment_token.settings import SERVICE_FOLDER, ConfigurationError
 
 _TABLES = (
     "SELECT count(*) FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version'"
 )
+_THIS_MONTH = "SELECT 'decrypt_audit_log_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM')"
 _FUNCTIONS = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
 
 
@@ -75,7 +76,8 @@ def test_partition_key_and_storage_parameters_are_those_of_the_code(database_url
             assert dict(option.split("=") for option in known) == expected, table.name
 
         partitions = database.execute(
-            "SELECT reloptions FROM pg_class WHERE relispartition AND relkind = 'r'"
+            "SELECT reloptions FROM pg_class JOIN pg_inherits ON inhrelid = oid"
+            " WHERE inhparent = 'payment_tokens'::regclass"
         ).fetchall()
         assert len(partitions) > 5
         for (known,) in partitions:
@@ -93,17 +95,73 @@ def test_epoch_keys_never_reach_the_write_ahead_log(database_url: str) -> None:
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE decrypt_audit_log SET code = 'ok'",
-        "DELETE FROM decrypt_audit_log",
-        "TRUNCATE decrypt_audit_log",
+        "UPDATE {} SET record = ''",
+        "DELETE FROM {}",
+        "TRUNCATE {}",
     ],
 )
-def test_the_audit_log_is_append_only_even_for_its_owner(database_url: str, statement: str) -> None:
+@pytest.mark.parametrize("table", ["decrypt_audit_log", "this_month"])
+def test_the_audit_log_is_append_only_even_for_its_owner(
+    database_url: str, statement: str, table: str
+) -> None:
+    with psycopg.connect(database_url) as database:
+        if table == "this_month":
+            (table,) = database.execute(_THIS_MONTH).fetchone() or ("",)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"):
+            database.execute(statement.format(table))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_seals SET root = ''",
+        "DELETE FROM audit_tiles",
+        "TRUNCATE audit_seals",
+        "DELETE FROM decrypt_audit_log_unchained",
+    ],
+)
+def test_what_stands_above_the_records_is_append_only_too(
+    database_url: str, statement: str
+) -> None:
     with (
         psycopg.connect(database_url) as database,
         pytest.raises(psycopg.errors.InsufficientPrivilege, match="append-only"),
     ):
         database.execute(statement)
+
+
+def test_a_schema_that_holds_audit_records_goes_down_only_when_they_may_go(
+    database_url: str,
+) -> None:
+    with psycopg.connect(database_url) as database:
+        database.execute(
+            "INSERT INTO decrypt_audit_log (writer_id, sequence, record) VALUES (gen_random_uuid(), 0, '{}')"
+        )
+
+    with pytest.raises(ConfigurationError, match="records"):
+        migration.downgrade(database_url)
+    assert migration.current_revision(database_url) is not None
+    migration.downgrade(database_url, empty_audit_log=True)
+    assert migration.current_revision(database_url) is None
+
+
+def test_months_are_made_ahead_and_a_record_goes_into_its_own(database_url: str) -> None:
+    with psycopg.connect(database_url) as database:
+        months = database.execute(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid"
+            " WHERE inhparent = 'decrypt_audit_log'::regclass ORDER BY relname"
+        ).fetchall()
+        database.execute(
+            "INSERT INTO decrypt_audit_log (writer_id, sequence, record) VALUES (gen_random_uuid(), 0, '{}')"
+        )
+        held = database.execute("SELECT tableoid::regclass::text FROM decrypt_audit_log").fetchone()
+        again = database.execute("SELECT make_audit_partition(month) FROM decrypt_audit_log")
+
+        assert len(months) == 14
+        assert held == months[0]
+        assert again.fetchone() == (False,)
+        with pytest.raises(psycopg.errors.RaiseException, match="first day"):
+            database.execute("SELECT make_audit_partition('2031-05-02')")
 
 
 def test_one_version_of_a_purpose_is_active(database_url: str) -> None:

@@ -25,10 +25,15 @@ def upgrade(url: str, revision: str = "head") -> None:
         command.upgrade(_config(url), revision)
 
 
-def downgrade(url: str, revision: str = "base") -> None:
-    """Raises ConfigurationError, as :func:`upgrade` does."""
+def downgrade(url: str, revision: str = "base", *, empty_audit_log: bool = False) -> None:
+    """Raises ConfigurationError, as :func:`upgrade` does, and where records of the audit log would go.
+
+    ``empty_audit_log`` lets them go: for a database that is to be empty.
+    """
+    config = _config(url)
+    config.attributes["empty_audit_log"] = empty_audit_log
     with _database_errors_named():
-        command.downgrade(_config(url), revision)
+        command.downgrade(config, revision)
 
 
 def head_revision() -> str:

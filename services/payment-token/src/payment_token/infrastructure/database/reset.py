@@ -12,5 +12,5 @@ def reset_db(settings: Settings | None = None) -> None:
         raise ConfigurationError("A production database is never reset.")
     url = deployment_url(settings, for_migration=True)
     if migration.current_revision(url) is not None:
-        migration.downgrade(url)
+        migration.downgrade(url, empty_audit_log=True)
     migration.upgrade(url)

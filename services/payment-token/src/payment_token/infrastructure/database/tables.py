@@ -15,6 +15,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -158,10 +159,74 @@ sad_epoch_keys = Table(
     prefixes=["UNLOGGED"],
 )
 
-# Append-only: its pages are full (fillfactor 100), and vacuum freezes rows when it first sees them, because they never
-# change again. Else one day a vacuum against wraparound would have years of records to go through.
+# One event each, chained by its writer; see docs/audit-log.md. Append-only, one partition for each month, named
+# decrypt_audit_log_YYYY_MM and made by make_audit_partition(). Month and time are the database's: a writer gives neither.
+# The record is text and not jsonb, so that what was hashed is what stands there.
 decrypt_audit_log = Table(
     "decrypt_audit_log",
+    metadata,
+    Column(
+        "month",
+        Date,
+        primary_key=True,
+        server_default=text("(date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC'))::date"),
+    ),
+    Column("writer_id", Uuid, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True),
+    Column("recorded_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("record", Text, nullable=False),
+    CheckConstraint("octet_length(record) <= 8192", name="record"),
+    PrimaryKeyConstraint("writer_id", "sequence", "month"),
+    Index(
+        "decrypt_audit_log_token_id_idx",
+        text("(record::jsonb ->> 'token_id')"),
+        postgresql_where=text("(record::jsonb ->> 'token_id') IS NOT NULL"),
+    ),
+    Index("decrypt_audit_log_recorded_at_idx", "recorded_at", postgresql_using="brin"),
+    Index("decrypt_audit_log_opened_idx", "recorded_at", postgresql_where=text("sequence = 0")),
+    postgresql_partition_by="RANGE (month)",
+)
+
+# The tree above the records: each seal adds the leaves first_index … tree_size - 1, which are the runs of its writers
+# in the order of the arrays. Append-only.
+audit_seals = Table(
+    "audit_seals",
+    metadata,
+    Column("tree_size", BigInteger, primary_key=True, autoincrement=False),
+    Column("first_index", BigInteger, nullable=False, unique=True),
+    Column("root", LargeBinary, nullable=False),
+    Column("sealed_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("writer_ids", ARRAY(Uuid), nullable=False),
+    Column("first_sequences", ARRAY(BigInteger), nullable=False),
+    Column("last_sequences", ARRAY(BigInteger), nullable=False),
+    Column("checkpoint", Text, nullable=False),
+    Column("signing_key", Text, nullable=False),
+)
+
+# Full tiles of the tree: 256 hashes of 32 bytes each. Append-only.
+audit_tiles = Table(
+    "audit_tiles",
+    metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("tile", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+    CheckConstraint("octet_length(hashes) = 8192", name="hashes"),
+)
+
+# How far each writer's chain is sealed: the sealer's notebook, which follows from the seals.
+audit_chains = Table(
+    "audit_chains",
+    metadata,
+    Column("writer_id", Uuid, primary_key=True),
+    Column("sealed_sequence", BigInteger, nullable=False),
+    Column("sealed_hash", LargeBinary, nullable=False),
+    Column("opened_at", _time, nullable=False),
+    Column("ended", Boolean, nullable=False),
+)
+
+# What releases before the chained log wrote: kept as it is, append-only.
+decrypt_audit_log_unchained = Table(
+    "decrypt_audit_log_unchained",
     metadata,
     Column("event_id", Uuid, primary_key=True),
     Column("event_time", _time, nullable=False),
