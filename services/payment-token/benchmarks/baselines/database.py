@@ -78,10 +78,8 @@ def _decrypt(token: RowTemplate, audit: RowTemplate) -> str:
     where = " AND ".join(f"{column} = {value}" for column, value in key.items())
     recorded = audit.insert(
         {
-            "event_id": "gen_random_uuid()",
-            "event_time": "now()",
+            "writer_id": "gen_random_uuid()",
             "recorded_at": "clock_timestamp()",
-            "token_id": key["token_id"],
         }
     )
     return (

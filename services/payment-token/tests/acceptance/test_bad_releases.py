@@ -65,7 +65,7 @@ def test_a_bad_release_is_refused_and_recorded(
     check_problem(answer)
     with psycopg.connect(deployment_url(deployment.settings)) as database:
         rows = database.execute(
-            "SELECT outcome, code FROM decrypt_audit_log WHERE request_id = %s", (request_id,)
+            "SELECT outcome, code FROM audit_records WHERE request_id = %s", (request_id,)
         ).fetchall()
     assert rows == [("refused", code)]
 
@@ -99,7 +99,7 @@ def test_bad_headers_of_a_release_are_refused_and_recorded(
     check_problem(answer)
     with psycopg.connect(deployment_url(deployment.settings)) as database:
         rows = database.execute(
-            "SELECT outcome, code FROM decrypt_audit_log WHERE request_id = %s",
+            "SELECT outcome, code FROM audit_records WHERE request_id = %s",
             (answer.json()["request_id"],),
         ).fetchall()
     assert rows == [("refused", code)]

@@ -178,7 +178,7 @@ def test_what_the_policy_does_not_grant_is_refused_on_record(
     assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
     with psycopg.connect(deployment_url(internal.deployment.settings)) as database:
         rows = database.execute(
-            "SELECT outcome, code, worker_identity FROM decrypt_audit_log WHERE request_id = %s",
+            "SELECT outcome, code, identity FROM audit_records WHERE request_id = %s",
             (request_id,),
         ).fetchall()
     assert rows == [("refused", "forbidden", "spiffe://test/known")]
@@ -202,10 +202,10 @@ def test_who_gets_through_and_is_refused_on_record(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     with psycopg.connect(deployment_url(internal.deployment.settings)) as database:
         rows = database.execute(
-            "SELECT outcome, code, length(certificate_sha256) FROM decrypt_audit_log WHERE request_id = %s",
+            "SELECT outcome, code, length(certificate_sha256) FROM audit_records WHERE request_id = %s",
             (request_id,),
         ).fetchall()
-    assert rows == [("refused", code, 32)]
+    assert rows == [("refused", code, 64)]
 
 
 def test_headers_do_not_make_an_identity(internal: Internal) -> None:

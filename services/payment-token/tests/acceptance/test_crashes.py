@@ -56,7 +56,7 @@ def test_no_acknowledged_token_is_lost_and_none_is_made_twice(crashed: Deploymen
             counts = database.execute(
                 "SELECT count(*), count(DISTINCT token_id),"
                 " (SELECT count(*) FROM token_idempotency_keys),"
-                " (SELECT count(*) FROM decrypt_audit_log WHERE outcome = 'released') FROM payment_tokens"
+                " (SELECT count(*) FROM audit_records WHERE outcome = 'released') FROM payment_tokens"
             ).fetchone()
     made = len(load.operations)
     assert counts == (made, made, made, made)

@@ -219,7 +219,7 @@ def test_a_record_that_was_tampered_with_is_an_alarm(
     assert (answer.status_code, answer.json()["code"]) == (500, "record_integrity_failure")
     assert PUBLISHED_CARDS[0].pan not in answer.text
     recorded = database.execute(
-        "SELECT outcome, code FROM decrypt_audit_log WHERE token_id = %s", (token,)
+        "SELECT outcome, code FROM audit_records WHERE token_id = %s", (token,)
     )
     assert recorded.fetchall() == [("refused", "record_integrity_failure")]
     assert any(

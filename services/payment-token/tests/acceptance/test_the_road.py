@@ -102,8 +102,8 @@ def test_a_release_is_repeatable_and_every_one_is_audited(
     assert all(len(receipt) <= 512 for receipt in receipts)
     with psycopg.connect(deployment_url(deployment.settings)) as database:
         rows = database.execute(
-            "SELECT outcome, code, worker_identity, merchant_id, purpose, fields, key_name, length(certificate_sha256)"
-            "  FROM decrypt_audit_log WHERE token_id = %s",
+            "SELECT outcome, code, identity, merchant_id, purpose, fields, key_name, length(certificate_sha256)"
+            "  FROM audit_records WHERE token_id = %s",
             (token,),
         ).fetchall()
     assert (
@@ -117,7 +117,7 @@ def test_a_release_is_repeatable_and_every_one_is_audited(
                 "authorization",
                 ["expiry", "pan"],
                 "v1",
-                32,
+                64,
             )
         ]
         * 3

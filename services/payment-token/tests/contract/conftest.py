@@ -11,11 +11,11 @@ from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.ports import AuditLog, TokenStore
 from payment_token.domain.token import Claim
 from payment_token.infrastructure.database.arrivals import PostgresArrivals
-from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.pool import new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from tests.fakes.memory_audit_log import MemoryAuditLog
 from tests.fakes.memory_token_store import MemoryTokenStore
+from tests.support.audit_logs import audit_log_of
 
 WINDOW = timedelta(seconds=2)
 
@@ -46,7 +46,11 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             " VALUES ('service', 'v1', 'active', 'local:kek', '', 'test'),"
             " ('index', 'v1', 'active', 'local:kek', '', 'test')"
         )
-        async with new_pool(url) as pool, new_batch_pool(url) as batches:
+        async with (
+            new_pool(url) as pool,
+            new_batch_pool(url) as batches,
+            audit_log_of(url, pool) as audit_log,
+        ):
             arrivals = PostgresArrivals(pool, batches, None, defaults_allowed=False)
 
             async def find_claim(merchant_id: MerchantId, key: str) -> Claim | None:
@@ -54,7 +58,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
 
             yield Stores(
                 PostgresTokenStore(pool, batches, WINDOW),
-                PostgresAuditLog(pool, batches),
+                audit_log,
                 lambda: database.execute(
                     "UPDATE encryption_keys SET state = 'decrypt-only' WHERE purpose = 'service'"
                 )

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from payment_token.domain.audit import Outcome
+from payment_token.domain.audit import Outcome, Receipt
 from payment_token.domain.ports import TokenChangedError
 from payment_token.domain.token import Token
 from tests.contract.conftest import Stores
@@ -20,7 +20,12 @@ async def created(stores: Stores, **changes: timedelta | None) -> Token:
 async def test_a_live_token_is_released(stores: Stores) -> None:
     token = await created(stores)
 
-    await stores.audit_log.record_release(release_of(token), with_sad=True)
+    receipts = [
+        await stores.audit_log.record_release(release_of(token), with_sad=True) for _ in range(2)
+    ]
+
+    assert len(set(map(str, receipts))) == 2
+    assert all(len(str(receipt)) <= 512 for receipt in receipts)
 
 
 async def test_a_token_that_was_revoked_meanwhile_is_not(stores: Stores) -> None:
@@ -58,4 +63,6 @@ async def test_a_refusal_needs_no_token(stores: Stores) -> None:
         token_id=None,
     )
 
-    await stores.audit_log.record_refusal(event)
+    receipt = await stores.audit_log.record(event)
+
+    assert Receipt.parse(str(receipt)) == receipt

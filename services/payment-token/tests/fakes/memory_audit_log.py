@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from uuid import UUID
 
-from payment_token.domain.audit import DecryptEvent
+from payment_token.domain.audit import AuditEvent, Chain, Receipt
 from payment_token.domain.errors import AuditUnavailableError, TokenGoneError
 from payment_token.domain.ports import TokenChangedError
 from payment_token.domain.token import SADStatus
@@ -12,17 +13,23 @@ from tests.fakes.memory_token_store import MemoryTokenStore
 
 class MemoryAuditLog:
     def __init__(self, store: MemoryTokenStore, now: Callable[[], datetime]) -> None:
-        self.events: list[DecryptEvent] = []
+        self.events: list[AuditEvent] = []
+        self.receipts: list[Receipt] = []
         self.fails = False
         self._store = store
         self._now = now
+        self._chain = Chain(UUID(int=7))
 
-    async def record_refusal(self, event: DecryptEvent) -> None:
+    async def record(self, event: AuditEvent) -> Receipt:
         if self.fails:
             raise AuditUnavailableError
+        (record,) = self._chain.draft([event], self._now())
+        self._chain.advance(record)
         self.events.append(event)
+        self.receipts.append(record.receipt)
+        return record.receipt
 
-    async def record_release(self, event: DecryptEvent, *, with_sad: bool) -> None:
+    async def record_release(self, event: AuditEvent, *, with_sad: bool) -> Receipt:
         if self.fails:
             raise AuditUnavailableError
         assert event.merchant_id is not None
@@ -34,4 +41,4 @@ class MemoryAuditLog:
             stored.token.check_usable(self._now())
         except TokenGoneError:
             raise TokenChangedError from None
-        self.events.append(event)
+        return await self.record(event)

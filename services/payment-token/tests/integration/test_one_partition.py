@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from payment_token.domain.token import Token
-from payment_token.infrastructure.database.audit_log import PostgresAuditLog
+from tests.support.audit_logs import audit_log_of
 from tests.support.key_deployment import KeyDeployment, key_deployment
 from tests.support.maintained import MaintainedDatabase, maintained_database
 from tests.support.tokens import new_token, release_of
@@ -62,7 +62,8 @@ async def _revoke(kept: MaintainedDatabase) -> None:
 
 async def _release(kept: MaintainedDatabase) -> None:
     token = await _create(kept)
-    await PostgresAuditLog(kept.pool, kept.batches).record_release(release_of(token), with_sad=True)
+    async with audit_log_of(kept.url, kept.pool) as log:
+        await log.record_release(release_of(token), with_sad=True)
 
 
 @pytest.mark.parametrize("request_work", [_create, _get, _revoke, _release])
@@ -105,6 +106,7 @@ async def test_no_plan_for_every_partition_is_ever_made(database_url: str) -> No
         async with kept.pool.connection() as connection:
             cursor = await connection.execute(
                 "SELECT coalesce(sum(generic_plans), 0), sum(custom_plans) FROM pg_prepared_statements"
+                    " WHERE statement LIKE '%payment_tokens%'"
             )
             generic, custom = await cursor.fetchone() or (0, 0)
 

@@ -1,10 +1,9 @@
 """New tokens with sealed records that are just bytes: for tests of stores, which do not open them."""
 
 import os
-import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from payment_token.domain.audit import DecryptEvent, Outcome
+from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome
 from payment_token.domain.card_data import Brand, CardChecks, EntryMode, MaskedCard
 from payment_token.domain.identifiers import DeviceId, MerchantId, RequestId
 from payment_token.domain.token import (
@@ -16,9 +15,9 @@ from payment_token.domain.token import (
     TokenStatus,
 )
 from payment_token.domain.token_id import RANDOM_BYTES, TokenId
-from payment_token.domain.worker_policy import ReleaseField, Worker
+from payment_token.domain.worker_policy import ReleaseField
 
-WORKER = Worker("spiffe://example.org/w", b"\x01" * 32, "127.0.0.1:5")
+WORKER = Actor("spiffe://example.org/w", "127.0.0.1:5", b"\x01" * 32)
 
 CARD = MaskedCard(
     brand=Brand.VISA,
@@ -69,14 +68,12 @@ def new_token(
     )
 
 
-def release_of(token: Token) -> DecryptEvent:
+def release_of(token: Token) -> AuditEvent:
     """The event of a release that asked for the PAN."""
-    return DecryptEvent(
-        event_id=uuid.uuid4(),
-        event_time=datetime.now(UTC),
-        outcome=Outcome.RELEASED,
-        code="ok",
-        worker=WORKER,
+    return AuditEvent(
+        EventKind.DECRYPT,
+        Outcome.RELEASED,
+        WORKER,
         request_id=RequestId("r-1"),
         merchant_id=token.merchant_id,
         token_id=token.token_id,

@@ -135,7 +135,6 @@ class World:
             policies=self,
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
-            new_event_id=uuid.uuid4,
         )
 
     def request(

@@ -4,7 +4,7 @@ from datetime import timedelta
 import pytest
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS
-from payment_token.domain.audit import Outcome
+from payment_token.domain.audit import AuditEvent, Outcome, Receipt
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.errors import (
     AuditUnavailableError,
@@ -61,7 +61,7 @@ async def test_card_data_comes_with_its_record(world: World) -> None:
     assert result.sad_part is not None
     assert result.sad_status is SADStatus.LIVE
     (event,) = world.audit_log.events
-    assert event.receipt == result.receipt
+    assert [result.receipt] == [str(receipt) for receipt in world.audit_log.receipts]
     assert (event.outcome, event.code, event.key_name) == (Outcome.RELEASED, "ok", "v1")
     assert event.fields == {ReleaseField.PAN, ReleaseField.SAD}
     assert CARD.pan not in repr(result) + repr(event)
@@ -151,9 +151,9 @@ async def test_a_token_revoked_while_it_is_released_is_not(world: World) -> None
     release = world.release
     record = world.audit_log.record_release
 
-    async def revoked_first(event: object, *, with_sad: bool) -> None:
+    async def revoked_first(event: AuditEvent, *, with_sad: bool) -> Receipt:
         await world.store.revoke(MERCHANT, token.token_id)
-        await record(event, with_sad=with_sad)  # type: ignore[arg-type]
+        return await record(event, with_sad=with_sad)
 
     world.audit_log.record_release = revoked_first  # type: ignore[method-assign,assignment]
 

@@ -3,12 +3,12 @@
 import os
 import random
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
 from payment_token.api.rest.public import PublicUseCases
+from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.domain.decrypt_payload import DecryptPayload
@@ -39,8 +39,15 @@ class Service:
     """Use it as ``async with Service.started(settings, url)``."""
 
     def __init__(
-        self, settings: Settings, pool: Pool, batches: Pool, clock: DatabaseClock, keys: Keys
+        self,
+        settings: Settings,
+        pool: Pool,
+        batches: Pool,
+        clock: DatabaseClock,
+        keys: Keys,
+        audit_log: PostgresAuditLog,
     ) -> None:
+        self.pool = pool
         self.settings = settings
         self.clock = clock
         self.keys = keys
@@ -52,7 +59,7 @@ class Service:
         self._arrivals = PostgresArrivals(
             pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
         )
-        self.audit_log = PostgresAuditLog(pool, batches)
+        self.audit_log = audit_log
         self._partitions = PostgresPartitions(pool, settings.max_ttl)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
@@ -74,11 +81,12 @@ class Service:
             clock = DatabaseClock(pool)
             await clock.synchronise()
             async with (
+                repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
+                opened_audit_log(database_url, pool, clock, this_process()) as audit_log,
                 Keys.opened(settings, pool, clock, cryptography) as keys,
                 keys.kept_fresh(),
-                repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
             ):
-                service = cls(settings, pool, batches, clock, keys)
+                service = cls(settings, pool, batches, clock, keys, audit_log)
                 async with repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS):
                     yield service
 
@@ -109,7 +117,7 @@ class Service:
         return PublicUseCases(
             tokenise=tokenise,
             view_token=ViewToken(clock=self.clock, store=self._store),
-            revoke_token=RevokeToken(store=self._store),
+            revoke_token=RevokeToken(store=self._store, audit_log=self.audit_log),
             api_keys=self.api_keys,
         )
 
@@ -122,7 +130,6 @@ class Service:
             policies=policies,
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
-            new_event_id=uuid.uuid4,
         )
 
     async def readiness(self) -> dict[str, str]:

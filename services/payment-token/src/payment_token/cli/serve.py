@@ -34,7 +34,7 @@ def serve(
         "--workers",
         min=1,
         max=_MOST_WORKERS,
-        help="How many processes serve, one for each core. Each has up to 16 connections to the database.",
+        help="How many processes serve, one for each core. Each has up to 18 connections to the database.",
     ),
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C. SIGHUP reads the worker policy again."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from payment_token.domain.arrival import Arrival
-from payment_token.domain.audit import DecryptEvent
+from payment_token.domain.audit import AuditEvent, Receipt
 from payment_token.domain.device_aead import AEADKeyName
 from payment_token.domain.device_profile import Encryption
 from payment_token.domain.dukpt import KSN
@@ -146,13 +146,13 @@ class TokenChangedError(Exception):
 
 
 class AuditLog(Protocol):
-    """Raises AuditUnavailableError whenever it cannot say that the record is durable."""
+    """Raises AuditUnavailableError, within two seconds, whenever it cannot say that the record is durable."""
 
-    async def record_refusal(self, event: DecryptEvent) -> None:
+    async def record(self, event: AuditEvent) -> Receipt:
         """Returns once the record is durable."""
         ...
 
-    async def record_release(self, event: DecryptEvent, *, with_sad: bool) -> None:
+    async def record_release(self, event: AuditEvent, *, with_sad: bool) -> Receipt:
         """Returns once the record is durable, and only if the token is still active and unexpired then.
 
         With ``with_sad`` its SAD must be live as well. The token is re-read under a share lock in the transaction

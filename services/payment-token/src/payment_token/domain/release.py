@@ -12,9 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
-from uuid import UUID
 
-from payment_token.domain.audit import DecryptEvent, Outcome
+from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome
 from payment_token.domain.card_data import PANPart, SADPart, decode_pan_part, decode_sad_part
 from payment_token.domain.errors import (
     AuditUnavailableError,
@@ -86,7 +85,6 @@ class Release:
         policies: WorkerPolicies,
         service_keys: VersionedKeys,
         epoch_keys: VersionedKeys,
-        new_event_id: Callable[[], UUID],
     ) -> None:
         self._environment = environment
         self._clock = clock
@@ -95,7 +93,6 @@ class Release:
         self._policies = policies
         self._service_keys = service_keys
         self._epoch_keys = epoch_keys
-        self._new_event_id = new_event_id
 
     def admit(self, worker: Worker) -> None:
         """Before anything that the worker sent is read.
@@ -117,12 +114,10 @@ class Release:
         for _ in range(_ATTEMPTS):
             # 2. to 4.
             opened = await self._open(request, token_id)
-            event = DecryptEvent(
-                event_id=self._new_event_id(),
-                event_time=self._clock.now(),
-                outcome=Outcome.RELEASED,
-                code="ok",
-                worker=worker,
+            event = AuditEvent(
+                EventKind.DECRYPT,
+                Outcome.RELEASED,
+                _actor(worker),
                 request_id=request_id,
                 merchant_id=request.merchant_id,
                 token_id=token_id,
@@ -132,7 +127,9 @@ class Release:
             )
             # 5.
             try:
-                await self._audit_log.record_release(event, with_sad=opened.sad_part is not None)
+                receipt = await self._audit_log.record_release(
+                    event, with_sad=opened.sad_part is not None
+                )
             except TokenChangedError:
                 continue
             # 6.
@@ -142,7 +139,7 @@ class Release:
                 pan_part=opened.pan_part,
                 sad_part=opened.sad_part,
                 sad_status=opened.sad_status,
-                receipt=event.receipt,
+                receipt=str(receipt),
             )
         raise AuditUnavailableError
 
@@ -154,12 +151,11 @@ class Release:
         error: PaymentTokenError,
     ) -> None:
         """Writes the record of a request that ``error`` ended. ``request`` is ``None`` when it was not readable."""
-        event = DecryptEvent(
-            event_id=self._new_event_id(),
-            event_time=self._clock.now(),
-            outcome=Outcome.REFUSED,
+        event = AuditEvent(
+            EventKind.DECRYPT,
+            Outcome.REFUSED,
+            _actor(worker),
             code=error.code,
-            worker=worker,
             request_id=request_id,
         )
         if request is not None:
@@ -170,7 +166,7 @@ class Release:
                 purpose=request.purpose,
                 fields=request.fields,
             )
-        await self._audit_log.record_refusal(event)
+        await self._audit_log.record(event)
 
     async def _open(self, request: ReleaseRequest, token_id: TokenId) -> _Opened:
         for _ in range(_ATTEMPTS):
@@ -214,6 +210,10 @@ class Release:
             record, key, stored.token.binding(Purpose.SAD, self._environment, stored.sad_deadline)
         )
         return _decoded(decode_sad_part, plaintext), status
+
+
+def _actor(worker: Worker) -> Actor:
+    return Actor(worker.identity, worker.source, worker.certificate_sha256)
 
 
 def _released_fields(request: ReleaseRequest, opened: _Opened) -> frozenset[ReleaseField]:

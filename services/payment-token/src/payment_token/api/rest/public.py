@@ -7,9 +7,14 @@ from fastapi import APIRouter, Request, Response
 
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
 from payment_token.api.rest.request_body import read_body
-from payment_token.api.rest.request_context import check_request_id, header_values
+from payment_token.api.rest.request_context import (
+    check_request_id,
+    header_values,
+    request_id_of,
+)
 from payment_token.api.rest.token_models import CreateTokenBody, TokenBody
 from payment_token.domain.api_key import APIKey, PresentedKey
+from payment_token.domain.audit import Actor
 from payment_token.domain.errors import (
     IdempotencyKeyMissingError,
     InvalidFieldError,
@@ -88,7 +93,9 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
     async def revoke(request: Request, payment_token: str) -> Response:
         api_key = await _authenticated(request, use_cases.api_keys)
         merchant_id = _merchant(request, api_key)
-        await use_cases.revoke_token(merchant_id, payment_token)
+        await use_cases.revoke_token(
+            _caller(request, api_key), request_id_of(request), merchant_id, payment_token
+        )
         return Response(status_code=204)
 
     return router
@@ -100,6 +107,11 @@ async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
     if scheme.lower() != "bearer":
         raise UnauthenticatedError
     return await api_keys.authenticate(PresentedKey.parse(SensitiveText(text.strip())))
+
+
+def _caller(request: Request, api_key: APIKey) -> Actor:
+    client = request.scope.get("client") or ("unknown", 0)
+    return Actor(f"api-key:{api_key.key_id}", f"{client[0]}:{client[1]}")
 
 
 def _idempotency_key(request: Request) -> str:

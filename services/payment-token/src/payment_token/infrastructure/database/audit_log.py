@@ -1,134 +1,124 @@
-"""The decrypt audit log in PostgreSQL. The contract is :class:`payment_token.domain.ports.AuditLog`."""
+"""The audit log in PostgreSQL. The contract is :class:`payment_token.domain.ports.AuditLog`."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import date
+from functools import lru_cache
 from typing import LiteralString
-from uuid import UUID
+from uuid import uuid4
 
-from psycopg import AsyncConnection
-from psycopg.rows import class_row
+import psycopg
+from psycopg.sql import SQL, Composed, Literal
 
-from payment_token.domain.audit import DecryptEvent
+from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome, Receipt, Record
 from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
-from payment_token.domain.ports import TokenChangedError
+from payment_token.domain.ports import Clock, TokenChangedError
+from payment_token.infrastructure.database.chain_writer import (
+    BOUND_SECONDS,
+    ChainWriter,
+    LiveToken,
+    NotWrittenError,
+)
 from payment_token.infrastructure.database.columns import columns
-from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
-from payment_token.infrastructure.database.group_commit import UNDECIDED, GroupCommit, Undecided
+from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.partitions import on_day
 from payment_token.infrastructure.database.pool import Pool
 
-_RECORD: dict[str, str] = {
-    "event_id": "uuid",
-    "event_time": "timestamptz",
-    "outcome": "text",
-    "code": "text",
-    "worker_identity": "text",
-    "certificate_sha256": "bytea",
-    "source": "text",
-    "request_id": "text",
-    "merchant_id": "text",
-    "token_id": "text",
-    "purpose": "text",
-    "fields": "text",  # joined by commas: arrays of arrays would have to be of one length
-    "key_name": "text",
-}
-_COLUMNS = ", ".join(_RECORD)
-
-_ARRIVED = f"""
-unnest({", ".join(f"%b::{kind}[]" for kind in _RECORD.values())}, %b::boolean[])
-    AS arrived ({_COLUMNS}, with_sad)
+_INSERT: LiteralString = """
+INSERT INTO decrypt_audit_log (writer_id, sequence, record)
+SELECT %b, sequence, record FROM unnest(%b::bigint[], %b::text[]) AS arrived (sequence, record) ORDER BY sequence
 """
 
-_AS_STORED = _COLUMNS.replace("fields", "string_to_array(fields, ',')")
-
-_INSERT_REFUSALS = f"""
-INSERT INTO decrypt_audit_log ({_COLUMNS})
-SELECT {_AS_STORED} FROM {_ARRIVED} RETURNING event_id
-"""
-
-# For tokens of one purge day, which all lie in one partition. The share lock makes a revocation, and the end of SAD,
-# wait for this transaction or win against it: never both.
-_INSERT_RELEASES = f"""
+# The share lock makes a revocation, and the end of SAD, wait for this transaction or win against it: never both. A token
+# that somebody is just changing is passed over, and its release waits for it by itself. The records are a chain: one that
+# may not be written keeps all of them out, and the statement says which.
+_INSERT_WHERE_LIVE = SQL("""
 WITH arrived AS (
-    SELECT * FROM {_ARRIVED}
-), live AS MATERIALIZED (
+    SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[], %b::date[], %b::boolean[])
+               AS arrived (sequence, record, merchant_id, token_id, purge_day, with_sad)
+), {of_days}, not_live AS MATERIALIZED (
+    SELECT sequence
+      FROM arrived LEFT JOIN ({any_day}) AS live USING (merchant_id, token_id)
+     WHERE token_id IS NOT NULL AND (sad_is_live IS NULL OR (with_sad AND NOT sad_is_live))
+), written AS (
+    INSERT INTO decrypt_audit_log (writer_id, sequence, record)
+    SELECT %b, sequence, record FROM arrived WHERE NOT EXISTS (SELECT FROM not_live) ORDER BY sequence
+)
+SELECT sequence FROM not_live
+""")
+
+# Tokens of one purge day lie in one partition, and the plan knows which.
+_LIVE_ON_DAY = SQL("""{name} AS MATERIALIZED (
     SELECT merchant_id, token_id,
            coalesce(sad_deadline > clock_timestamp() AND sad_destroyed_at IS NULL, false) AS sad_is_live
       FROM payment_tokens
-     WHERE purge_day = {{day}} AND (merchant_id, token_id) IN (SELECT merchant_id, token_id FROM arrived)
+     WHERE purge_day = {day}
+       AND (merchant_id, token_id) IN (SELECT merchant_id, token_id FROM arrived WHERE purge_day = {day})
        AND status = 'active' AND expires_at > clock_timestamp()
-       FOR SHARE
-)
-INSERT INTO decrypt_audit_log ({_COLUMNS})
-SELECT {_AS_STORED}
-  FROM arrived JOIN live USING (merchant_id, token_id)
- WHERE sad_is_live OR NOT with_sad
-RETURNING event_id
+       FOR SHARE SKIP LOCKED
+)""")
+
+_LIVE_ALONE = """
+SELECT coalesce(sad_deadline > clock_timestamp() AND sad_destroyed_at IS NULL, false)
+  FROM payment_tokens
+ WHERE purge_day = {day} AND merchant_id = %s AND token_id = %s
+   AND status = 'active' AND expires_at > clock_timestamp()
+   FOR SHARE
 """
 
-# A batch passes over a token that somebody is just changing; that release waits for it by itself.
-_INSERT_RELEASES_TOGETHER = _INSERT_RELEASES.replace("FOR SHARE", "FOR SHARE SKIP LOCKED")
+_LATEST_SEAL = "SELECT tree_size, root FROM audit_seals ORDER BY tree_size DESC LIMIT 1"
 
-_CAN_WRITE = "SELECT has_table_privilege('decrypt_audit_log', 'INSERT') AND NOT pg_is_in_recovery()"
-
-_LATEST = """
-SELECT recorded_at, outcome, code, worker_identity, merchant_id, token_id, purpose, fields
-  FROM decrypt_audit_log ORDER BY recorded_at DESC LIMIT %s
+_CAN_WRITE = """
+SELECT has_column_privilege('decrypt_audit_log', 'record', 'INSERT') AND NOT pg_is_in_recovery()
 """
 
+# Statements are remembered by the days of their tokens. Most batches have two or three; a statement on more is rare.
+_STATEMENTS = 64
 
-@dataclass(frozen=True, slots=True)
-class AuditRow:
-    """What a person wants to see of a record."""
-
-    recorded_at: datetime
-    outcome: str
-    code: str
-    worker_identity: str
-    merchant_id: str | None
-    token_id: str | None
-    purpose: str | None
-    fields: list[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """A record to write. ``purge_day`` is the token's of a release, ``None`` of a refusal."""
-
-    event: DecryptEvent
-    with_sad: bool
-    purge_day: date | None
+_KINDS = ("bigint", "text", "text", "text", "date", "boolean")
+_NOTHING_LIVE = (None, None, None, False)
 
 
 class PostgresAuditLog:
-    """For one event loop."""
+    """For one event loop. ``recorder`` is this process, as the records of its writers name it."""
 
-    def __init__(self, pool: Pool, batches: Pool) -> None:
+    def __init__(self, pool: Pool, writing: Pool, clock: Clock, recorder: Actor) -> None:
         self._pool = pool
-        self._batches = batches
-        self._write = GroupCommit(self._write_many, self._write_one)
+        self._writing = writing
+        self._recorder = recorder
+        self._chain = ChainWriter(self._insert, self._opening, clock, uuid4)
 
-    async def record_refusal(self, event: DecryptEvent) -> None:
-        with _failures_named():
-            await self._write(_Record(event, with_sad=False, purge_day=None))
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, pool: Pool, writing: Pool, clock: Clock, recorder: Actor
+    ) -> AsyncIterator["PostgresAuditLog"]:
+        """Its writer ends with the block, as far as the database lets it."""
+        log = cls(pool, writing, clock, recorder)
+        try:
+            yield log
+        finally:
+            try:
+                await log.close()
+            except AuditUnavailableError:
+                # A writer without an end is one that was given up; the next one begins by itself.
+                pass
 
-    async def record_release(self, event: DecryptEvent, *, with_sad: bool) -> None:
+    async def record(self, event: AuditEvent) -> Receipt:
+        return _written(await self._chain.write(event)).receipt
+
+    async def record_release(self, event: AuditEvent, *, with_sad: bool) -> Receipt:
         if event.merchant_id is None or event.token_id is None:
             raise ValueError("a release names its merchant and token")
-        with _failures_named():
-            written = await self._write(_Record(event, with_sad, event.token_id.purge_day))
-        if not written:
-            raise TokenChangedError
+        live = LiveToken(event.merchant_id, event.token_id.text, event.token_id.purge_day, with_sad)
+        record = await self._chain.write(event, live)
+        if record is None:
+            record = await self._write_alone(event, live)
+        return record.receipt
 
-    async def latest(self, count: int) -> list[AuditRow]:
-        """The last records, the newest first."""
-        async with connection_of(self._pool) as connection:
-            cursor = connection.cursor(row_factory=class_row(AuditRow))
-            await cursor.execute(_LATEST, (count,))
-            return await cursor.fetchall()
+    async def close(self) -> None:
+        await self._chain.close(AuditEvent(EventKind.LOG_CLOSED, Outcome.DONE, self._recorder))
 
     async def check_writable(self) -> None:
         """Raises AuditUnavailableError unless this login may insert, on a server that takes writes."""
@@ -137,43 +127,90 @@ class PostgresAuditLog:
                 cursor = await connection.execute(_CAN_WRITE)
                 if await cursor.fetchone() != (True,):
                     raise AuditUnavailableError
+        # A connection that is found dead is replaced, before a record meets it and its writer has to be given up.
+        await self._writing.check()
 
-    async def _write_many(self, records: Sequence[_Record]) -> Sequence[bool | Undecided]:
-        by_day = _by_day(records)
-        written: set[UUID] = set()
-        async with AsyncExitStack() as stack:
-            connection = await stack.enter_async_context(batch_connection_of(self._batches))
-            if len(by_day) > 1:
-                # A batch is all or nothing, or what is done again would stand there twice.
-                await stack.enter_async_context(connection.transaction())
-            for day, of_day in by_day.items():
-                written |= await _insert(connection, of_day, day, _INSERT_RELEASES_TOGETHER)
-        return [True if record.event.event_id in written else UNDECIDED for record in records]
+    async def _write_alone(self, event: AuditEvent, live: LiveToken) -> Record:
+        """Waits for whoever is changing the token, and keeps everybody from changing it until the record is written."""
+        with _failures_named():
+            async with asyncio.timeout(BOUND_SECONDS), connection_of(self._pool) as connection:
+                cursor = await connection.execute(
+                    on_day(_LIVE_ALONE, live.purge_day), (live.merchant_id, live.token_id)
+                )
+                if await cursor.fetchone() not in _acceptable(live):
+                    raise TokenChangedError
+                return _written(await self._chain.write(event))
 
-    async def _write_one(self, record: _Record) -> bool:
+    async def _opening(self) -> AuditEvent:
+        """What the log was when this writer began: whoever takes its end away must explain this record."""
         async with connection_of(self._pool) as connection:
-            return bool(await _insert(connection, [record], record.purge_day, _INSERT_RELEASES))
+            row = await (await connection.execute(_LATEST_SEAL)).fetchone()
+        tree_size, root = row or (0, b"")
+        return AuditEvent(
+            EventKind.LOG_OPENED,
+            Outcome.DONE,
+            self._recorder,
+            details={"tree_size": tree_size, "root": root.hex()},
+        )
+
+    async def _insert(
+        self, records: Sequence[Record], live: Sequence[LiveToken | None]
+    ) -> Collection[int]:
+        connection = None
+        try:
+            async with self._writing.connection() as connection:
+                cursor = connection.cursor(binary=True)
+                await cursor.execute(*_statement(records, live), prepare=True)
+                return [row[0] for row in await cursor.fetchall()] if any(live) else ()
+        except psycopg.Error as error:
+            # An answer of the server on a connection that goes on is certain: it took the whole statement back.
+            certain = connection is None or (error.sqlstate and not connection.broken)
+            fault = error.sqlstate or type(error).__name__
+        if certain:
+            raise NotWrittenError(fault)
+        raise ConnectionError(fault)
 
 
-def _by_day(records: Sequence[_Record]) -> dict[date | None, list[_Record]]:
-    by_day: dict[date | None, list[_Record]] = defaultdict(list)
-    for record in records:
-        by_day[record.purge_day].append(record)
-    return by_day
+def _statement(
+    records: Sequence[Record], live: Sequence[LiveToken | None]
+) -> tuple[bytes | LiteralString, tuple[object, ...]]:
+    writer_id = records[0].writer_id
+    if not any(live):
+        rows = [(record.sequence, record.text) for record in records]
+        return _INSERT, (writer_id, *columns(_KINDS[:2], rows))
+    days = tuple(sorted({token.purge_day for token in live if token is not None}))
+    of_tokens = [
+        (record.sequence, record.text, *(_condition(token)))
+        for record, token in zip(records, live, strict=True)
+    ]
+    return _where_live(days), (*columns(_KINDS, of_tokens), writer_id)
 
 
-async def _insert(
-    connection: AsyncConnection,
-    records: Sequence[_Record],
-    day: date | None,
-    releases: LiteralString,
-) -> set[UUID]:
-    """The ids of the records that were written; of a release whose token is not live, none is."""
-    arrived = columns((*_RECORD.values(), "boolean"), map(_row, records))
-    cursor = connection.cursor(binary=True)
-    statement = _INSERT_REFUSALS.encode() if day is None else on_day(releases, day)
-    await cursor.execute(statement, arrived, prepare=True)
-    return {row[0] for row in await cursor.fetchall()}
+def _condition(token: LiveToken | None) -> tuple[object, ...]:
+    if token is None:
+        return _NOTHING_LIVE
+    return token.merchant_id, token.token_id, token.purge_day, token.with_sad
+
+
+@lru_cache(maxsize=_STATEMENTS)
+def _where_live(days: tuple[date, ...]) -> bytes:
+    names = [SQL(f"live_{number}") for number in range(len(days))]
+    of_days = SQL(", ").join(
+        _LIVE_ON_DAY.format(name=name, day=Literal(day))
+        for name, day in zip(names, days, strict=True)
+    )
+    any_day: Composed = SQL(" UNION ALL ").join(SQL("SELECT * FROM {}").format(n) for n in names)
+    return _INSERT_WHERE_LIVE.format(of_days=of_days, any_day=any_day).as_bytes()
+
+
+def _acceptable(live: LiveToken) -> Collection[tuple[bool]]:
+    return [(True,)] if live.with_sad else [(True,), (False,)]
+
+
+def _written(record: Record | None) -> Record:
+    if record is None:
+        raise AuditUnavailableError
+    return record
 
 
 @contextmanager
@@ -181,27 +218,7 @@ def _failures_named() -> Iterator[None]:
     failed = False
     try:
         yield
-    except PaymentTokenError:
+    except (PaymentTokenError, TimeoutError):
         failed = True
     if failed:
         raise AuditUnavailableError
-
-
-def _row(record: _Record) -> tuple[object, ...]:
-    event = record.event
-    return (
-        event.event_id,
-        event.event_time,
-        event.outcome.value,
-        event.code,
-        event.worker.identity,
-        event.worker.certificate_sha256,
-        event.worker.source,
-        event.request_id,
-        event.merchant_id,
-        None if event.token_id is None else event.token_id.text,
-        event.purpose,
-        ",".join(sorted(event.fields)),
-        event.key_name,
-        record.with_sad,
-    )

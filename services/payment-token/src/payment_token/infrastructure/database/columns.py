@@ -72,6 +72,7 @@ _KINDS: dict[str, tuple[int, int, Callable[[Any], bytes]]] = {
     "text": (25, 1009, str.encode),
     "bytea": (17, 1001, bytes),
     "smallint": (21, 1005, lambda value: value.to_bytes(2, "big", signed=True)),
+    "bigint": (20, 1016, lambda value: value.to_bytes(8, "big", signed=True)),
     "boolean": (16, 1000, lambda value: b"\x01" if value else b"\x00"),
     "date": (1082, 1182, _days),
     "timestamptz": (1184, 1185, _microseconds),
