@@ -129,7 +129,6 @@ class Service:
         )
 
     def release(self, policies: WorkerPolicyFile) -> Release:
-        self.audit_log.describe_opening(policy_sha256=policies.sha256)
         return Release(
             environment=self.settings.environment.value,
             clock=self.clock,

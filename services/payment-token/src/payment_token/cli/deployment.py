@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import TypeVar
 
@@ -73,16 +74,22 @@ def with_custody(
 def with_audit_log(
     settings: Settings, work: Callable[[Pool, PostgresAuditLog], Awaitable[Result]]
 ) -> Result:
-    """Runs ``work`` with the database and the audit log, which whoever runs the command opens."""
-    url = database_url(settings)
+    """Runs ``work`` with the database and the audit log."""
 
     async def run(pool: Pool) -> Result:
-        clock = DatabaseClock(pool)
-        await clock.synchronise()
-        async with opened_audit_log(url, pool, clock, this_operator()) as log:
+        async with operators_audit_log(settings, pool) as log:
             return await work(pool, log)
 
     return with_pool(settings, run)
+
+
+@asynccontextmanager
+async def operators_audit_log(settings: Settings, pool: Pool) -> AsyncIterator[PostgresAuditLog]:
+    """As whoever runs the command. Nothing is written before the first event."""
+    clock = DatabaseClock(pool)
+    await clock.synchronise()
+    async with opened_audit_log(deployment_url(settings), pool, clock, this_operator()) as log:
+        yield log
 
 
 def with_key_life(settings: Settings, work: Callable[[KeyLife], Awaitable[Result]]) -> Result:

@@ -79,9 +79,9 @@ def reload_on_hangup(listeners: Listeners) -> None:
     at_work: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
-        if listeners.reload_policy is not None:
+        if listeners.policy is not None:
             # The loop itself keeps no task alive.
-            task = loop.create_task(listeners.reload_policy())
+            task = loop.create_task(listeners.policy.reload())
             at_work.add(task)
             task.add_done_callback(at_work.discard)
 

@@ -57,8 +57,8 @@ class WorkerPolicyFile:
         return self._in_force.policy
 
     @property
-    def sha256(self) -> str:
-        return self._in_force.sha256
+    def in_force(self) -> FoundPolicy:
+        return self._in_force
 
     def read(self) -> FoundPolicy:
         """The file as it is now. Raises ConfigurationError."""

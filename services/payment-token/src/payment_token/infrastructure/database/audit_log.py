@@ -87,7 +87,6 @@ class PostgresAuditLog:
         self._pool = pool
         self._writing = writing
         self._recorder = recorder
-        self._described: dict[str, str | int] = {}
         self._chain = ChainWriter(self._insert, self._opening, clock, uuid4)
 
     @classmethod
@@ -105,10 +104,6 @@ class PostgresAuditLog:
             except AuditUnavailableError:
                 # A writer without an end is one that was given up; the next one begins by itself.
                 pass
-
-    def describe_opening(self, **details: str | int) -> None:
-        """What the first record of each writer says besides."""
-        self._described |= details
 
     async def record(self, event: AuditEvent) -> Receipt:
         return _written(await self._chain.write(event)).receipt
@@ -155,7 +150,7 @@ class PostgresAuditLog:
             EventKind.LOG_OPENED,
             Outcome.DONE,
             self._recorder,
-            details={**self._described, "tree_size": tree_size, "root": root.hex()},
+            details={"tree_size": tree_size, "root": root.hex()},
         )
 
     async def _insert(
