@@ -1,6 +1,7 @@
 """The audit log as people read it: by the commands, on a deployment whose service has done something."""
 
 import json
+
 import httpx
 import psycopg
 import pytest
