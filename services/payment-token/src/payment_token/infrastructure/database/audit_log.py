@@ -236,6 +236,9 @@ class PostgresAuditLog:
                 return refused
             certain, fault = True, "clocks differ"
         logger.warning("audit records refused", extra={"fault": fault})
+        if connection is not None and connection.closed:
+            # After a crash or a failover the other connection is as dead as this one, and would cost another writer.
+            await self._writing.drain()
         raise NotWrittenError if certain else OutcomeUnknownError
 
 

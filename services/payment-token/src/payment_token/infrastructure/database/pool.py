@@ -61,6 +61,8 @@ def _pool(url: str, options: str, size: int, wait_seconds: float = _WAIT_SECONDS
             "autocommit": True,
             "options": options,
             "connect_timeout": 2,
+            # A server that has vanished acknowledges nothing any more; the kernel by itself would try for 15 minutes.
+            "tcp_user_timeout": 3000,
             "application_name": "payment-token",
         },
         min_size=1,
