@@ -89,6 +89,12 @@ class Releasing:
         return int(found)
 
 
+def _now(database: psycopg.Connection) -> datetime:
+    (now,) = database.execute("SELECT clock_timestamp()").fetchone() or (None,)
+    assert now is not None
+    return now.astimezone(UTC)
+
+
 @asynccontextmanager
 async def releasing(
     server_url: str, service_url: str, expires_in: timedelta = timedelta(days=1)
@@ -97,7 +103,7 @@ async def releasing(
     with psycopg.connect(server_url, autocommit=True) as database:
         database.execute(_KEYS)
         async with new_pool(server_url) as pool:
-            new = new_token(datetime.now(UTC), ttl=expires_in, sad_ttl=None)
+            new = new_token(_now(database), ttl=expires_in, sad_ttl=None)
             await PostgresTokenStore(pool, pool, timedelta(hours=1)).create(new)
         async with new_pool(service_url) as pool, audit_log_of(service_url, pool) as log:
             process = Releasing(log, database, new.stored.token)
