@@ -12,7 +12,7 @@ Of each seal, in order:
 At the end: the right edge, what no seal covers, checkpoints beyond the end, receipts that no record answers to.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -353,15 +353,19 @@ class _Reading:
     of_runs: Iterator[Part]
 
 
-def _one_ahead(readings: Iterable[_Reading]) -> Iterator[_Reading]:
+def _one_ahead(readings: Iterator[_Reading]) -> Iterator[_Reading]:
     """Each is begun before the one before it is looked at."""
-    before = None
-    for reading in readings:
-        if before is not None:
-            yield before
-        before = reading
-    if before is not None:
+    before = next(readings, None)
+    while before is not None:
+        damage = following = None
+        try:
+            following = next(readings, None)
+        except DamagedLogError as error:
+            damage = error
         yield before
+        if damage is not None:
+            raise damage
+        before = following
 
 
 @dataclass(frozen=True, slots=True)
