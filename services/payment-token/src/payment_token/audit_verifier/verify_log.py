@@ -81,10 +81,16 @@ class VerifyLog:
         try:
             self._check_all_seals()
         except DamagedLogError as damage:
-            self._report.add(self._end if damage.index is None else damage.index, damage.what)
-            self._tree_is_known = False
+            # What would be at the end is not known, nor what answers to receipts.
+            self._report.add(self._end, str(damage))
+            self._report_damages()
+            return self._report
         self._check_end(start)
         return self._report
+
+    def _report_damages(self) -> None:
+        for damage in self._log.damaged:
+            self._report.add(damage.index, damage.what, damage.last)
 
     def _check_all_seals(self) -> None:
         with ThreadPoolExecutor(1, "reading") as reading:
@@ -116,6 +122,11 @@ class VerifyLog:
         if opened is not None and opened.checkpoint.root != self._tree.root():
             self._report.add(0, "the tiles do not have the root that was signed", size - 1)
             self._tree_is_known = False
+            return
+        for place in self._outside:
+            for kept in place.due(size):
+                if kept.size == size:
+                    place.compare(kept, self._tree.root())
 
     def _read(self, seals: Sequence[Seal], reading: Executor) -> "_Reading":
         soundness = [self._is_sound(seal) for seal in seals]
@@ -226,6 +237,8 @@ class VerifyLog:
         if grown is None:
             if self._tree_is_known:
                 self._lose_tree(seal, of_seal)
+            else:
+                self._report_broken(of_seal.broken)
             return
         inner = sizes_within(seal.first_index, seal.tree_size, (kept for _, kept in due))
         roots = {seal.tree_size: grown.tree.root()}
@@ -319,6 +332,7 @@ class VerifyLog:
             place.check_end(self._end)
         self._check_receipts(start)
         report.incomplete += self._log.lacking
+        self._report_damages()
 
     def _check_absent(self) -> None:
         detached = self._writers.detached_months

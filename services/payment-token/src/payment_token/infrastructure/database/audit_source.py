@@ -14,6 +14,7 @@ import psycopg
 from psycopg import Connection
 
 from payment_token.audit_verifier.sealed_log import (
+    Damage,
     NotedChain,
     Row,
     Run,
@@ -123,6 +124,7 @@ class DatabaseLog:
 
     def __init__(self, connection: Connection) -> None:
         self.lacking: list[str] = []
+        self.damaged: list[Damage] = []
         self._connection = connection
         for setting in _SETTINGS:
             connection.execute(setting)
