@@ -84,6 +84,7 @@ def opened_checkpoints(
     for note, is_last in _with_last(iter(notes)):
         try:
             opened = keys.open(note)
+            report.witnessed += keys.witnessed(note)
         except NoteError as error:
             if is_last and not _is_note(note):
                 report.remarks.append(

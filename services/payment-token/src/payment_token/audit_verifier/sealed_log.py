@@ -48,7 +48,8 @@ class DamagedLogError(Exception):
     """The log cannot be read any further. The text says why."""
 
 
-class Damage(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Damage:
     """Something of a log that cannot be read, from leaf ``index`` to ``last``. The verification goes on without it."""
 
     index: int

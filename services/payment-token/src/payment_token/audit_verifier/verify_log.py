@@ -330,6 +330,8 @@ class VerifyLog:
             unsealed.check(self._sealed_at, start.since)
         for place in self._outside:
             place.check_end(self._end)
+        if self._keys.witnesses and not report.witnessed:
+            report.incomplete.append("no checkpoint was found that a trusted witness has signed")
         self._check_receipts(start)
         report.incomplete += self._log.lacking
         self._report_damages()
