@@ -63,7 +63,13 @@ COMMANDS = {
     "audit": Command(
         "audit:app",
         "The audit log: read it, check it, keep it.",
-        more={"search": "audit_search:search", "review": "audit_review:review_log"},
+        more={
+            "search": "audit_search:search",
+            "review": "audit_review:review_log",
+            "verify": "audit_verify:verify",
+            "prove": "audit_prove:prove",
+            "witness": "audit_witness:witness",
+        },
     ),
     "api-keys": Command("api_keys:app", "API keys of POS integrators."),
     "simulate": Command("simulate:app", "Terminals in software."),
