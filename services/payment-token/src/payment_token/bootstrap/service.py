@@ -23,6 +23,7 @@ from payment_token.domain.view_token import ViewToken
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
+from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.partitions import PostgresPartitions
@@ -34,6 +35,7 @@ from payment_token.settings import Settings
 
 SELF_TEST_FAILED = "self_test_failed"
 PARTITIONS_MISSING = "partitions_missing"
+AUDIT_MONTHS_MISSING = "audit_months_missing"
 
 
 class Service:
@@ -62,6 +64,7 @@ class Service:
         )
         self.audit_log = audit_log
         self._partitions = PostgresPartitions(pool, settings.max_ttl)
+        self.audit_months = PostgresAuditMonths(pool)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
@@ -159,6 +162,12 @@ class Service:
             "audit": self.audit_log.check_writable,
         }
         failing = {}
+        try:
+            # Maintenance makes a year of them: it has failed for as long, and the releases of next month are about to.
+            if await self.audit_months.ahead() < 1:
+                failing["audit_months"] = AUDIT_MONTHS_MISSING
+        except PaymentTokenError as error:
+            failing["audit_months"] = error.code
         if self.keys.cryptography.stopped:
             # No word about the custodian, whom nobody asks any more.
             del checks["key_custodian"]

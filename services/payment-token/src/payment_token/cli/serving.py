@@ -4,6 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -16,14 +17,17 @@ from payment_token.bootstrap.listeners import (
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.cli.deployment import load_settings
+from payment_token.infrastructure.database.audit_months import NEEDED_AHEAD
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.infrastructure.database.location import embedded_server
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.safety import check_safe_to_start
-from payment_token.settings import Settings
+from payment_token.settings import ConfigurationError, Settings
 
 logger = logging.getLogger(__name__)
+
+_MAINTENANCE_SECONDS = 30.0
 
 _GARBAGE_THRESHOLDS = (20_000, 20, 20)
 
@@ -50,9 +54,26 @@ async def started(
             yield maintenance_listeners(settings, upkeep)
             return
         service = await stack.enter_async_context(Service.started(settings, url))
+        await _check_audit_months(service, upkeep if Role.MAINTAIN in roles else None)
         listeners = build_listeners(service, roles)
         _look_for_garbage_less_often()
         yield listeners
+
+
+async def _check_audit_months(service: Service, upkeep: Upkeep | None) -> None:
+    """Raises ConfigurationError. ``upkeep`` is there where this process maintains the database as well."""
+    ahead = await service.audit_months.ahead()
+    deadline = time.monotonic() + _MAINTENANCE_SECONDS
+    while ahead < NEEDED_AHEAD and upkeep is not None and time.monotonic() < deadline:
+        # This process or another one may be at it.
+        if await upkeep.run() is None:
+            await asyncio.sleep(0.2)
+        ahead = await service.audit_months.ahead()
+    if ahead < NEEDED_AHEAD:
+        raise ConfigurationError(
+            f"The audit log has partitions for {max(ahead, 0)} months after this one, and {NEEDED_AHEAD} are needed before"
+            " anything is released: payment-token maintain makes them, and should run every hour."
+        )
 
 
 def _look_for_garbage_less_often() -> None:
