@@ -63,7 +63,11 @@ COMMANDS = {
     "audit": Command(
         "audit:app",
         "The audit log: read it, check it, keep it.",
-        more={"search": "audit_search:search", "review": "audit_review:review_log"},
+        more={
+            "search": "audit_search:search",
+            "review": "audit_review:review_log",
+            "keys": "audit_keys:keys",
+        },
     ),
     "api-keys": Command("api_keys:app", "API keys of POS integrators."),
     "simulate": Command("simulate:app", "Terminals in software."),
