@@ -14,6 +14,8 @@ from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
+from payment_token.domain.key_life.version import KeyPurpose
+from payment_token.domain.ports import VersionedKeys
 from payment_token.domain.release import Release
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.self_test import CryptographyState
@@ -141,6 +143,11 @@ class Service:
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
         )
+
+    @property
+    def signing_keys(self) -> VersionedKeys:
+        """Those of the audit log."""
+        return GuardedKeys(self.keys.rings[KeyPurpose.AUDIT_SIGNING], self.keys.cryptography)
 
     async def readiness(self) -> dict[str, str]:
         """What is not ready, by name."""

@@ -69,6 +69,7 @@ COMMANDS = {
             "verify": "audit_verify:verify",
             "prove": "audit_prove:prove",
             "witness": "audit_witness:witness",
+            "keys": "audit_keys:keys",
         },
     ),
     "api-keys": Command("api_keys:app", "API keys of POS integrators."),
