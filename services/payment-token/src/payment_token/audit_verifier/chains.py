@@ -136,6 +136,7 @@ def _all_well(
         and EVENT_OF_OPENING not in events[1:]
         and EVENT_OF_END not in events[:-1]
         and times.are_times(recorded)
+        and times.are_times(event_times)
         and all(
             _is_month(month, time)
             for month, time in {(m, t[:_MONTH]) for m, t in zip(months, recorded, strict=True)}
