@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 EVENT_OF_OPENING = b"log_opened"
 EVENT_OF_END = b"log_closed"
 EVENT_OF_DETACHING = b"month_detached"
+EVENT_OF_RECOVERY = b"log_recovered"
 
 # Characters that need no escape: printable ASCII but for quote and backslash.
 _PLAIN = r"[ !#-\[\]-~]*+"
