@@ -124,9 +124,7 @@ class VerifyLog:
             self._tree_is_known = False
             return
         for place in self._outside:
-            for kept in place.due(size):
-                if kept.size == size:
-                    place.compare(kept, self._tree.root())
+            place.compare(place.due(size), {size: self._tree.root()})
 
     def _read(self, seals: Sequence[Seal], reading: Executor) -> "_Reading":
         soundness = [self._is_sound(seal) for seal in seals]
@@ -231,7 +229,7 @@ class VerifyLog:
         self._absent.add(of_seal.missing, self._sealed_at, seal.sealed_at)
 
     def _settle(self, seal: Seal, opened: Opened | None, of_seal: OfSeal) -> None:
-        due = [(place, kept) for place in self._outside for kept in place.due(seal.tree_size)]
+        due = [(place, place.due(seal.tree_size)) for place in self._outside]
         expected = opened.checkpoint.root if opened is not None else seal.root
         grown = self._grown(seal, of_seal, expected) if self._tree_is_known else None
         if grown is None:
@@ -240,7 +238,9 @@ class VerifyLog:
             else:
                 self._report_broken(of_seal.broken)
             return
-        inner = sizes_within(seal.first_index, seal.tree_size, (kept for _, kept in due))
+        inner = sizes_within(
+            seal.first_index, seal.tree_size, (kept for _, of_place in due for kept in of_place)
+        )
         roots = {seal.tree_size: grown.tree.root()}
         for size in inner:
             before = self._tree.copy()
@@ -248,11 +248,8 @@ class VerifyLog:
             roots[size] = before.root()
         self._tree = grown.tree
         self._tiles.add(grown.tiles)
-        for place, kept in due:
-            if kept.size in roots:
-                place.compare(kept, roots[kept.size])
-            else:
-                place.go_back(kept)
+        for place, of_place in due:
+            place.compare(of_place, roots)
 
     def _grown(self, seal: Seal, of_seal: OfSeal, expected: bytes | None) -> "_Grown | None":
         """By the leaves of the records, else those of the tiles: whichever have the root that was signed."""
@@ -329,7 +326,7 @@ class VerifyLog:
             unsealed = Unsealed(self._live, self._writers, report, self._receipts, self._end)
             unsealed.check(self._sealed_at, start.since)
         for place in self._outside:
-            place.check_end(self._end)
+            place.check_end(self._end, self._writers.recoveries)
         if self._keys.witnesses and not report.witnessed:
             report.incomplete.append("no checkpoint was found that a trusted witness has signed")
         self._check_receipts(start)

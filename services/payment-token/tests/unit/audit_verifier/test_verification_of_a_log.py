@@ -278,11 +278,50 @@ def test_a_checkpoint_outside_that_nobody_signed(log: MadeLog) -> None:
 
 
 def test_a_write_outside_that_was_interrupted(log: MadeLog) -> None:
-    for length in (5, 60, 140):
+    for length in (5, 40, 60, 140):
         notes = f"{log.seals[3].checkpoint}\n{log.seals[4].checkpoint[:length]}"
         report = verified(log, outside=notes.splitlines(keepends=True))
         assert report.verdict is Verdict.VERIFIED
-        assert "ends within a checkpoint" in report.remarks[0]
+        assert "half a checkpoint" in report.remarks[0]
+
+
+def test_a_write_that_was_interrupted_and_others_that_followed(log: MadeLog) -> None:
+    """Where a file is append-only for its writer too, half a checkpoint stays in it."""
+    notes = (
+        f"{log.seals[3].checkpoint}\n{log.seals[4].checkpoint[:140]}\n\n{log.seals[5].checkpoint}\n"
+    )
+
+    report = verified(log, outside=notes.splitlines(keepends=True))
+
+    assert (report.verdict, report.outside_checkpoints) == (Verdict.VERIFIED, 2)
+
+
+@pytest.mark.parametrize("grows_beyond", [False, True])
+@pytest.mark.parametrize("on_record", [False, True])
+def test_a_log_that_was_set_back(log: MadeLog, *, grows_beyond: bool, on_record: bool) -> None:
+    """Restored at 900 when 1260 had been published; it went on, and the same file has what was published since."""
+    published = [seal for seal in log.seals if seal.tree_size <= 1260]
+    restored = log.copy()
+    if on_record:
+        abandoned = {"abandoned_tree_size": "1260", "abandoned_root": published[-1].root.hex()}
+        _change(restored, 950, event="log_recovered", details=abandoned)
+    else:
+        _change(restored, 950, identity="operator:restored")
+    restored = restored.chained_again(950).sealed_again()
+    if not grows_beyond:
+        restored.seals = [seal for seal in restored.seals if seal.tree_size <= 1170]
+        restored.rows = restored.rows[:1170]
+        restored = restored.sealed_again()
+    since = [seal for seal in restored.seals if seal.tree_size > 900]
+    notes = "".join(f"{seal.checkpoint}\n" for seal in (*published, *since))
+
+    report = verified(restored, outside=notes.splitlines(keepends=True))
+
+    if on_record:
+        assert report.verdict is Verdict.VERIFIED, report.findings
+        assert "set back" in report.remarks[0]
+    else:
+        assert _found(report, "has another root at size 990") == 900
 
 
 def test_the_same_checkpoint_outside_once_more(log: MadeLog) -> None:

@@ -32,6 +32,8 @@ _SETTINGS: tuple[LiteralString, ...] = (
     "SET LOCAL enable_hashjoin = off",
     "SET LOCAL enable_mergejoin = off",
     "SET LOCAL enable_seqscan = off",
+    # All rows of a reading are ready before the first is sent, while the verifier is busy with the ones before.
+    "SET LOCAL enable_incremental_sort = off",
     "SET LOCAL work_mem = '64MB'",
     "SET LOCAL jit = off",
     "SET LOCAL plan_cache_mode = force_generic_plan",
