@@ -75,6 +75,20 @@ class Settings(BaseSettings):
     client_crl_file: OptionalPath = None
     worker_policy_file: OptionalPath = None
 
+    audit_log_origin: Annotated[
+        str | None, BeforeValidator(_blank_is_unset), Field(pattern=r"^[^\s+]{1,200}$")
+    ] = None
+    audit_checkpoint_file: OptionalPath = None
+    audit_checkpoint_bucket: Annotated[
+        str | None,
+        BeforeValidator(_blank_is_unset),
+        Field(pattern=r"^s3://[a-z0-9.-]{3,63}(/[^\s?#]*)?$"),
+    ] = None
+    audit_checkpoint_seconds: int = Field(60, ge=1, le=3600)
+    audit_retention_years: float = Field(7, gt=0, le=100)
+    aws_region: OptionalText = None
+    s3_endpoint_url: OptionalText = None
+
     card_checks: CardChecksPolicy | None = None
     device_registration: RegistrationRule | None = None
     idempotency_window_hours: int = Field(24, ge=1, le=720)
@@ -155,6 +169,18 @@ class Settings(BaseSettings):
     @property
     def in_production(self) -> bool:
         return self.environment is Environment.PRODUCTION
+
+    @property
+    def log_origin(self) -> str:
+        """The name of the audit log in its checkpoints."""
+        return self.audit_log_origin or f"payment-token/{self.environment}/decrypt-audit"
+
+    @property
+    def checkpoint_file(self) -> Path | None:
+        """In production there is none that nobody chose."""
+        if self.audit_checkpoint_file is not None or self.in_production:
+            return self.audit_checkpoint_file
+        return self._folder / "audit-checkpoints"
 
     @property
     def card_checks_policy(self) -> CardChecksPolicy:
