@@ -45,7 +45,7 @@ class ReplaceLostSigningKey:
         known = [version for version in every_version if version.purpose is _PURPOSE]
         lost = next((version for version in known if version.state is KeyState.ACTIVE), None)
         if lost is None:
-            raise KeyLifeError("there is no audit signing key yet: start the service once")
+            raise KeyLifeError("there is no audit signing key yet: payment-token keys init")
         check_own_kek(every_version, kek_uri)
         if await self._opens(lost):
             raise KeyLifeError(f"the audit signing key {lost.version} opens: rotate it")

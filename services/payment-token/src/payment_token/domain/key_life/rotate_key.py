@@ -71,7 +71,7 @@ class RotateKey:
         known = [version for version in every_version if version.purpose is purpose]
         old = next((version for version in known if version.state is KeyState.ACTIVE), None)
         if old is None:
-            raise KeyLifeError(f"there is no active {purpose} key yet: start the service once")
+            raise KeyLifeError(f"there is no active {purpose} key yet: payment-token keys init")
         await self._history.check_can_sign()
         # 1.
         new = next((version for version in known if version.state is KeyState.PENDING), None)
