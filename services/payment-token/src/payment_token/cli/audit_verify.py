@@ -78,7 +78,7 @@ def verify(
             # Before the snapshot: a checkpoint that is published meanwhile is of a tree that the snapshot does not have.
             kept = [_opened(path, files) for path in checkpoints or checkpoint_files(settings)]
             record_audit_read(settings, "verify", since=since)
-            report = _verify_database(settings, key, kept, wanted, begin)
+            report = verify_database(settings, database_url(settings), key, kept, wanted, begin)
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=1))
     else:
@@ -109,15 +109,17 @@ def _verify_archive(
     return report
 
 
-def _verify_database(
+def verify_database(
     settings: Settings,
+    url: str,
     given: Sequence[str],
     kept: Sequence[tuple[str, "_Lines"]],
     receipts: Receipts,
-    since: datetime | None,
+    since: datetime | None = None,
 ) -> Report:
+    """``kept`` are files of checkpoints, by name; they were opened before."""
     keys = given_keys(given)
-    with audit_source(database_url(settings)) as log, _progress() as progress:
+    with audit_source(url) as log, _progress() as progress:
         trusted: TrustedKeys = keys or keys_of_database(settings, log.signing_keys())
         report = new_report(trusted)
         start = Start(0 if since is None else log.size_before(since), since)
