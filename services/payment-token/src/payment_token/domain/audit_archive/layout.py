@@ -26,6 +26,7 @@ CHECKPOINTS = "checkpoints"
 SEALS = "seals.jsonl"
 KEYS = "keys"
 MINIMUM_INDEX = "minimum-index"
+REMOVING = ".removing"
 
 _GROUP = 1000
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import PurePath
 from typing import Protocol
 from uuid import UUID
 
@@ -98,7 +97,7 @@ class ManifestSigner(Protocol):
 class ArchiveVerifier(Protocol):
     """The independent verifier."""
 
-    async def __call__(self, location: PurePath, month: Month | None = None) -> None:
+    async def __call__(self, location: str, month: Month | None = None) -> None:
         """Raises ArchiveError that says what is wrong, and at which leaf."""
         ...
 
