@@ -47,14 +47,19 @@ class Serving:
 
 
 @contextlib.contextmanager
-def serving(env_file: Path, workers: int = 1) -> Iterator[Serving]:
-    """``serve`` with so many workers, in processes of its own: what answers requests, and no maintenance beside it."""
+def serving(
+    env_file: Path, workers: int = 1, program: tuple[str, ...] = ("-m", "payment_token")
+) -> Iterator[Serving]:
+    """``serve`` with so many workers, in processes of its own: what answers requests, and no maintenance beside it.
+
+    ``program`` is what Python runs: the service as it is, or one that a benchmark has changed, with one worker.
+    """
     several = ["--workers", str(workers)] if workers > 1 else []
     process = subprocess.Popen(
-        [*PAYMENT_TOKEN, "serve", *_ROLES, *several, "--env-file", env_file],
+        [sys.executable, *program, "serve", *_ROLES, *several, "--env-file", env_file],
         env={**os.environ, **_FREE_PORTS},
         stdout=subprocess.DEVNULL,
-        stderr=(log := (env_file.parent / "serve.log").open("w+")),
+        stderr=(log := (env_file.parent / f"serve-{program[1]}.log").open("w+")),
     )
     try:
         yield Serving(_urls(process, Path(log.name)), process.pid)

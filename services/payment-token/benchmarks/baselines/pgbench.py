@@ -39,30 +39,37 @@ class PgbenchCase:
     def measure(self, bench: Bench, shape: Shape | str) -> Measurement:
         path = bench.folder / f"{self.name}.sql"
         path.write_text(self.script(scripts(bench.server.url)))
-        _pgbench(bench.baseline_url, path, bench.options.warm_up_seconds)
+        run_pgbench(bench.baseline_url, path, bench.options.warm_up_seconds)
         trees = bench.trees
         meter = Meter(trees)
         before = _cpu_of_children()
         meter("begin")
-        said = _pgbench(bench.baseline_url, path, bench.options.seconds)
+        ran = run_pgbench(bench.baseline_url, path, bench.options.seconds)
         meter("end")
-        done, rate = int(_first(_DONE, said)), float(_first(_RATE, said))
-        failed = int(_first(_FAILED, said))
         return Measurement(
             case=self.name,
             shape=str(shape),
-            rate=rate,
-            seconds=done / rate,
-            operations=done,
+            rate=ran.rate,
+            seconds=ran.done / ran.rate,
+            operations=ran.done,
             cpu_seconds={GENERATOR: _cpu_of_children() - before}
             | {name: used.cpu_seconds for name, used in meter.usage.items() if name == "postgres"},
-            errors={"failed transactions": failed} if failed else {},
+            errors={"failed transactions": ran.failed} if ran.failed else {},
         )
 
 
-def _pgbench(url: str, script: Path, seconds: float) -> str:
-    threads = min(2, CLIENTS)
-    command = ("-n", "-M", "prepared", "-c", str(CLIENTS), "-j", str(threads))
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """Transactions: how many were done, how many in a second, how many failed."""
+
+    done: int
+    rate: float
+    failed: int
+
+
+def run_pgbench(url: str, script: Path, seconds: float, clients: int = CLIENTS) -> Ran:
+    threads = min(2, clients)
+    command = ("-n", "-M", "prepared", "-c", str(clients), "-j", str(threads))
     finished = subprocess.run(
         [find_binaries() / "pgbench", *command, "-T", str(max(1, round(seconds))), "-f", script],
         env=environment_for(url),
@@ -72,7 +79,8 @@ def _pgbench(url: str, script: Path, seconds: float) -> str:
     )
     if finished.returncode:
         raise SystemExit(f"pgbench: {finished.stderr[-2000:]}")
-    return finished.stdout
+    said = finished.stdout
+    return Ran(int(_first(_DONE, said)), float(_first(_RATE, said)), int(_first(_FAILED, said)))
 
 
 def _first(pattern: re.Pattern[str], text: str) -> str:

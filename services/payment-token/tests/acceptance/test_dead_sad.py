@@ -21,6 +21,7 @@ from payment_token.infrastructure.database.clock import DatabaseClock
 from payment_token.infrastructure.database.embedded import EmbeddedServer, find_binaries
 from payment_token.infrastructure.database.epoch_keys import WrappedEpochKey
 from payment_token.infrastructure.database.pool import new_pool
+from tests.support.audit_logs import unaudited
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 
 LIVES = {"SAD_TTL_SECONDS": "5", "SAD_EPOCH_SECONDS": "5"}
@@ -127,7 +128,7 @@ def live_keys(deployment: Deployment, url: str) -> list[NamedKey]:
         async with new_pool(url) as pool:
             clock = DatabaseClock(pool)
             await clock.synchronise()
-            async with Keys.opened(deployment.settings, pool, clock) as keys:
+            async with Keys.opened(deployment.settings, pool, clock, unaudited()) as keys:
                 await keys.epochs.refresh()
                 rings = [await ring.opening() for ring in keys.rings.values()]
                 epochs = [

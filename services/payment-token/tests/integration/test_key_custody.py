@@ -27,6 +27,7 @@ from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.keyring import Keyring
 from payment_token.infrastructure.sad_epoch_keyring import SADEpochKeyring
 from payment_token.settings import ConfigurationError, Environment
+from tests.support.audit_logs import unaudited
 
 
 class SetClock:
@@ -51,7 +52,14 @@ class Custody:
         return PostgresKeyVersions(self.pool)
 
     async def first_keys(self, environment: str = "test") -> None:
-        await FirstKeys(self.versions, self.keystore, self.clock, environment)("v1", "local:kek")
+        first = FirstKeys(
+            versions=self.versions,
+            encrypter=self.keystore,
+            clock=self.clock,
+            changes=unaudited(),
+            environment=environment,
+        )
+        await first("v1", "local:kek")
 
     def keyring(
         self, purpose: KeyPurpose = KeyPurpose.SERVICE, environment: str = "test"

@@ -22,6 +22,7 @@ from payment_token.domain.ports import InactiveKeyError
 from payment_token.infrastructure.database import key_versions
 from payment_token.infrastructure.database.key_holders import PostgresKeyHolders
 from payment_token.infrastructure.database.pool import new_pool
+from tests.support.audit_logs import unaudited
 from tests.support.key_deployment import KeyDeployment, key_deployment
 from tests.support.tokens import new_token
 
@@ -490,7 +491,7 @@ async def test_keys_in_memory_outlive_an_outage_of_the_custodian(
 
     async with (
         new_pool(deployed.url) as pool,
-        Keys.opened(deployed.settings, pool, deployed.keys.clock) as cold,
+        Keys.opened(deployed.settings, pool, deployed.keys.clock, unaudited()) as cold,
     ):
         monkeypatch.setattr(cold.custodians, "unwrap_key", away)
         with pytest.raises(KeyCustodianUnavailableError):

@@ -11,6 +11,7 @@ import psycopg
 
 from payment_token.bootstrap.key_life import KeyLife
 from payment_token.bootstrap.keys import Keys
+from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.reencrypt_records import Progress
 from payment_token.domain.key_life.version import KeyPurpose, KeyState
 from payment_token.domain.sealing import Binding, Purpose, SealedRecord, open_record, seal
@@ -21,6 +22,7 @@ from payment_token.infrastructure.database.clock import DatabaseClock
 from payment_token.infrastructure.database.pool import new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from payment_token.settings import Environment, Settings
+from tests.support.audit_logs import RECORDER, audit_log_of
 from tests.support.tokens import new_token
 
 WINDOW = timedelta(hours=24)
@@ -119,7 +121,10 @@ async def key_deployment(
         async with new_pool(url) as pool:
             clock = DatabaseClock(pool)
             await clock.synchronise()
-            async with Keys.opened(configured, pool, clock) as keys:
+            async with (
+                audit_log_of(url, pool) as log,
+                Keys.opened(configured, pool, clock, AuditedKeyChanges(log, RECORDER)) as keys,
+            ):
                 async with keys.kept_fresh():
                     pass
                 store = PostgresTokenStore(pool, pool, WINDOW)

@@ -46,5 +46,6 @@ class KeyLife:
             versions=keys.versions,
             encrypter=keys.custodians,
             clock=keys.clock,
+            changes=keys.changes,
             environment=keys.environment,
         )

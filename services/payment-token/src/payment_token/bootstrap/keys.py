@@ -16,6 +16,7 @@ from payment_token.domain.errors import (
     KeyCustodianUnavailableError,
     RecordIntegrityFailureError,
 )
+from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.first_keys import FirstKeys
 from payment_token.domain.key_life.history import KeyHistory
 from payment_token.domain.key_life.version import KeyPurpose, KeyState
@@ -48,8 +49,10 @@ class Keys:
         settings: Settings,
         pool: Pool,
         clock: Clock,
+        changes: AuditedKeyChanges,
         cryptography: CryptographyState | None = None,
     ) -> None:
+        self.changes = changes
         environment = settings.environment.value
         self._settings = settings
         self.clock = clock
@@ -91,7 +94,7 @@ class Keys:
         )
         self._usable: list[str] = []
         self.kek_proofs = KEKProofs(self.custodians, self.cryptography, environment)
-        self.history = KeyHistory(clock, self.rings[KeyPurpose.AUDIT_SIGNING])
+        self.history = KeyHistory(clock, self.rings[KeyPurpose.AUDIT_SIGNING], changes)
 
     @classmethod
     @asynccontextmanager
@@ -100,10 +103,11 @@ class Keys:
         settings: Settings,
         pool: Pool,
         clock: Clock,
+        changes: AuditedKeyChanges,
         cryptography: CryptographyState | None = None,
     ) -> AsyncIterator[Self]:
         """``cryptography`` is that of self-tests which were asked before; without it they are asked now."""
-        keys = cls(settings, pool, clock, cryptography)
+        keys = cls(settings, pool, clock, changes, cryptography)
         try:
             yield keys
         finally:
@@ -118,7 +122,13 @@ class Keys:
         if self.cryptography.stopped:
             yield
             return
-        first = FirstKeys(self.versions, self.custodians, self.clock, self.environment)
+        first = FirstKeys(
+            versions=self.versions,
+            encrypter=self.custodians,
+            clock=self.clock,
+            changes=self.changes,
+            environment=self.environment,
+        )
         await first(self._settings.current_key_version, self.kek_uri)
         await self._open_now()
         await self._prove_keks()

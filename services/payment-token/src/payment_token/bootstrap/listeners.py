@@ -20,6 +20,8 @@ from payment_token.api.rest.public import public_routes
 from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
 from payment_token.api.tls import mutual_context, server_context
+from payment_token.bootstrap.audit import this_process
+from payment_token.bootstrap.recorded_policy import RecordedPolicy
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
@@ -36,8 +38,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
+    """``policy`` is ``None`` for a process that releases nothing."""
+
     all: tuple[Listener, ...]
-    policies: WorkerPolicyFile | None
+    policy: RecordedPolicy | None
 
     @property
     def urls(self) -> dict[str, str]:
@@ -68,7 +72,7 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
     # A process that makes no tokens is ready without a place for them.
     release_health = health_routes(service.readiness_to_release)
     listeners = []
-    policies = None
+    policy = None
     if Role.PUBLIC in roles:
         app = application(
             "public",
@@ -83,6 +87,7 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
         listeners.append(Listener("public", settings.public_address, app, _public_tls(settings)))
     if Role.INTERNAL in roles:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
+        policy = RecordedPolicy(policies, service.audit_log, this_process())
         app = application(
             "internal",
             (release_health,),
@@ -99,7 +104,7 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
-    return Listeners(tuple(listeners), policies)
+    return Listeners(tuple(listeners), policy)
 
 
 def maintenance_listeners(settings: Settings, upkeep: Upkeep) -> Listeners:
@@ -121,10 +126,12 @@ def _metrics_listener(settings: Settings, metrics: RequestMetrics, health: APIRo
 
 @asynccontextmanager
 async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterator[None]:
-    """Listens while the block runs, then lets the requests in progress finish. Raises ListenError.
+    """Listens while the block runs, then lets the requests in progress finish. Raises ListenError, AuditUnavailableError.
 
     ``shared``: on addresses that are reserved for several processes.
     """
+    if listeners.policy is not None:
+        await listeners.policy.begin()
     try:
         for listener in listeners.all:
             listener.bind(shared=shared)

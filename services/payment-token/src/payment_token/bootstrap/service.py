@@ -13,6 +13,7 @@ from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
+from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.release import Release
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.self_test import CryptographyState
@@ -83,7 +84,13 @@ class Service:
             async with (
                 repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
                 opened_audit_log(database_url, pool, clock, this_process()) as audit_log,
-                Keys.opened(settings, pool, clock, cryptography) as keys,
+                Keys.opened(
+                    settings,
+                    pool,
+                    clock,
+                    AuditedKeyChanges(audit_log, this_process()),
+                    cryptography,
+                ) as keys,
                 keys.kept_fresh(),
             ):
                 service = cls(settings, pool, batches, clock, keys, audit_log)

@@ -6,11 +6,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from payment_token.cli.deployment import load_settings, with_pool
+from payment_token.bootstrap.audit import this_operator
+from payment_token.cli.deployment import load_settings, with_audit_log, with_pool
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.api_key import new_api_key
+from payment_token.domain.change_api_keys import ChangeAPIKeys
 from payment_token.domain.identifiers import MERCHANT_ID, MerchantId
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.recognised_api_keys import REVOKED_WITHIN_SECONDS
 from payment_token.settings import ConfigurationError
@@ -33,10 +36,10 @@ def create(
             )
     key, secret = new_api_key(name, tuple(map(MerchantId, dict.fromkeys(merchant))), os.urandom)
 
-    async def add(pool: Pool) -> None:
-        await PostgresAPIKeyStore(pool).add(key)
+    async def add(pool: Pool, log: PostgresAuditLog) -> None:
+        await changes_of(pool, log).add(key)
 
-    with_pool(load_settings(), add)
+    with_audit_log(load_settings(), add)
     Console(stderr=True, highlight=False).print(
         f"API key {key.key_id}; keep the secret, it is not shown again:"
     )
@@ -67,13 +70,17 @@ def list_keys() -> None:
 def revoke(key_id: str = typer.Argument(..., help="The id that `list` shows.")) -> None:
     """End a key. Running processes refuse it within 5 seconds. Again is fine."""
 
-    async def end(pool: Pool) -> bool:
-        return await PostgresAPIKeyStore(pool).revoke(key_id)
+    async def end(pool: Pool, log: PostgresAuditLog) -> bool:
+        return await changes_of(pool, log).revoke(key_id)
 
-    if not with_pool(load_settings(), end):
+    if not with_audit_log(load_settings(), end):
         raise ConfigurationError(
             "There is no API key of that id. `payment-token api-keys list` shows them."
         )
     console.print(
         f"Revoked. Running processes refuse it within {REVOKED_WITHIN_SECONDS:.0f} seconds."
     )
+
+
+def changes_of(pool: Pool, log: PostgresAuditLog) -> ChangeAPIKeys:
+    return ChangeAPIKeys(store=PostgresAPIKeyStore(pool), audit_log=log, operator=this_operator())

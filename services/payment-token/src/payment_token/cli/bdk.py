@@ -5,13 +5,23 @@ import re
 import typer
 from rich.table import Table
 
-from payment_token.cli.deployment import load_settings, with_custody, with_pool
+from payment_token.bootstrap.audit import this_operator
+from payment_token.cli.deployment import (
+    load_settings,
+    operators_audit_log,
+    with_audit_log,
+    with_custody,
+    with_pool,
+)
 from payment_token.cli.profile_options import parse_profile
 from payment_token.cli.terminal import console, listing
+from payment_token.domain.audit import AuditEvent, EventKind, Outcome
 from payment_token.domain.custody import check_bdk
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.identifiers import BDK_ID, MERCHANT_ID, MerchantId
+from payment_token.domain.ports import AuditLog
 from payment_token.infrastructure.custody.custodians import Custodians
+from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.device_directory import (
     AlreadyRegisteredError,
     PostgresDeviceDirectory,
@@ -68,7 +78,8 @@ def register(
 
     async def add(pool: Pool, custodians: Custodians) -> str:
         value = await custodians.check_value(bdk)
-        await store(PostgresDeviceDirectory(pool), bdk, value)
+        async with operators_audit_log(settings, pool) as log:
+            await store(PostgresDeviceDirectory(pool), log, bdk, value)
         return value
 
     value = with_custody(settings, add)
@@ -127,10 +138,15 @@ def retire(bdk_id: str = typer.Argument(..., metavar="ID")) -> None:
     """End the use of a key here: its terminals are refused from now on. The custodian keeps the key."""
     settings = load_settings()
 
-    async def end(pool: Pool) -> bool:
-        return await PostgresDeviceDirectory(pool).retire_bdk(bdk_id)
+    async def end(pool: Pool, log: PostgresAuditLog) -> bool:
+        directory = PostgresDeviceDirectory(pool)
+        known = await directory.find_bdk(bdk_id)
+        if known is None or known.retired_at is not None:
+            return False
+        await log.record(_change(known.bdk, "retired"))
+        return await directory.retire_bdk(bdk_id)
 
-    if not with_pool(settings, end):
+    if not with_audit_log(settings, end):
         raise ConfigurationError(f"There is no key {bdk_id} that still serves.")
     console.print(
         f"Retired {bdk_id}: its terminals are refused from now on. The key is still with its custodian."
@@ -169,8 +185,11 @@ def described_bdk(
     return bdk
 
 
-async def store(directory: PostgresDeviceDirectory, bdk: BaseDerivationKey, value: str) -> None:
+async def store(
+    directory: PostgresDeviceDirectory, log: AuditLog, bdk: BaseDerivationKey, value: str
+) -> None:
     """Raises ConfigurationError when something of it is taken."""
+    await log.record(_change(bdk, "registered", key_check_value=value))
     taken = False
     try:
         await directory.register_bdk(bdk, value)
@@ -181,6 +200,16 @@ async def store(directory: PostgresDeviceDirectory, bdk: BaseDerivationKey, valu
             f"There is a key of the id {bdk.bdk_id}, or of the same KSN prefix, already,"
             f" or {bdk.key_uri} serves another algorithm."
         )
+
+
+def _change(bdk: BaseDerivationKey, change: str, **details: str) -> AuditEvent:
+    return AuditEvent(
+        EventKind.KEY_CHANGED,
+        Outcome.DONE,
+        this_operator(),
+        key_name=bdk.bdk_id,
+        details={"key": "bdk", "change": change, "key_uri": bdk.key_uri, **details},
+    )
 
 
 async def usable_bdk(

@@ -5,7 +5,7 @@ from pathlib import Path
 import typer
 
 from payment_token.cli import bdk as bdks
-from payment_token.cli.deployment import load_settings, with_custody
+from payment_token.cli.deployment import load_settings, operators_audit_log, with_custody
 from payment_token.cli.key_block_file import bdk_from_key_block
 from payment_token.cli.key_components import (
     KeyForm,
@@ -113,7 +113,8 @@ def _import(settings: Settings, bdk: BaseDerivationKey, clear: SecretKey, value:
         await custodians.import_bdk(bdk, clear)
         try:
             await _check_same(custodians, bdk, value)
-            await bdks.store(PostgresDeviceDirectory(pool), bdk, value)
+            async with operators_audit_log(settings, pool) as log:
+                await bdks.store(PostgresDeviceDirectory(pool), log, bdk, value)
         except BaseException:
             # What is not registered must not stay behind, whatever the reason.
             await custodians.remove_bdk(bdk)

@@ -60,6 +60,11 @@ COMMANDS = {
     "devices": Command(
         "devices:app", "Terminals.", more={"provision": "devices_provision:provision"}
     ),
+    "audit": Command(
+        "audit:app",
+        "The audit log: read it, check it, keep it.",
+        more={"search": "audit_search:search", "review": "audit_review:review_log"},
+    ),
     "api-keys": Command("api_keys:app", "API keys of POS integrators."),
     "simulate": Command("simulate:app", "Terminals in software."),
 }

@@ -2,16 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from types import FrameType
 from typing import TypeVar
 
+from payment_token.bootstrap.audit import opened_audit_log, this_operator
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.key_life import KeyLife
 from payment_token.bootstrap.keys import Keys
 from payment_token.cli.env_file import chosen_env_file
+from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database import schema
+from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.location import deployment_url
 from payment_token.infrastructure.database.pool import Pool, new_pool
@@ -67,16 +71,40 @@ def with_custody(
     return with_pool(settings, run)
 
 
+def with_audit_log(
+    settings: Settings, work: Callable[[Pool, PostgresAuditLog], Awaitable[Result]]
+) -> Result:
+    """Runs ``work`` with the database and the audit log."""
+
+    async def run(pool: Pool) -> Result:
+        async with operators_audit_log(settings, pool) as log:
+            return await work(pool, log)
+
+    return with_pool(settings, run)
+
+
+@asynccontextmanager
+async def operators_audit_log(settings: Settings, pool: Pool) -> AsyncIterator[PostgresAuditLog]:
+    """As whoever runs the command. Nothing is written before the first event."""
+    clock = DatabaseClock(pool)
+    await clock.synchronise()
+    async with opened_audit_log(deployment_url(settings), pool, clock, this_operator()) as log:
+        yield log
+
+
 def with_key_life(settings: Settings, work: Callable[[KeyLife], Awaitable[Result]]) -> Result:
     """Runs ``work`` with the life of the keys above stored data, and the database's clock kept in step."""
     forbid_core_dumps()
+    url = database_url(settings)
 
     async def run(pool: Pool) -> Result:
         clock = DatabaseClock(pool)
         await clock.synchronise()
+        operator = this_operator()
         async with (
             repeated(clock.synchronise, SYNC_INTERVAL_SECONDS),
-            Keys.opened(settings, pool, clock) as keys,
+            opened_audit_log(url, pool, clock, operator) as log,
+            Keys.opened(settings, pool, clock, AuditedKeyChanges(log, operator)) as keys,
         ):
             return await work(KeyLife(keys, pool))
 

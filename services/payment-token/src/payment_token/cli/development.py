@@ -8,7 +8,8 @@ from pathlib import Path
 
 import typer
 
-from payment_token.cli.deployment import with_custody
+from payment_token.cli.api_keys import changes_of
+from payment_token.cli.deployment import with_audit_log, with_custody
 from payment_token.cli.terminal import console
 from payment_token.domain.api_key import APIKey, PresentedKey, new_api_key
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
@@ -17,6 +18,7 @@ from payment_token.domain.sensitive import SecretKey, SensitiveText
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.custody.local_keystore import KEK_ALGORITHM, SCHEME, LocalKeystore
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.embedded import EMBEDDED_FOLDER
 from payment_token.infrastructure.database.pool import Pool
@@ -129,7 +131,7 @@ def restore_registrations(settings: Settings) -> None:
     presented = PresentedKey.parse(SensitiveText((settings.folder / "api-key").read_text().strip()))
 
     async def restore(pool: Pool, custodians: Custodians) -> None:
-        directory, api_keys = PostgresDeviceDirectory(pool), PostgresAPIKeyStore(pool)
+        directory = PostgresDeviceDirectory(pool)
         known = {
             registered.bdk.bdk_id: registered.key_check_value
             for registered in await directory.list_bdks()
@@ -142,14 +144,18 @@ def restore_registrations(settings: Settings) -> None:
                 )
             if bdk.bdk_id not in known:
                 await directory.register_bdk(bdk, value)
-        if await api_keys.find(presented.key_id) is None:
-            await api_keys.add(
+
+    with_custody(settings, restore)
+
+    async def add(pool: Pool, log: PostgresAuditLog) -> None:
+        if await PostgresAPIKeyStore(pool).find(presented.key_id) is None:
+            await changes_of(pool, log).add(
                 APIKey(
                     presented.key_id, "made by dev init", (DEMO_MERCHANT,), presented.secret_sha256
                 )
             )
 
-    with_custody(settings, restore)
+    with_audit_log(settings, add)
 
 
 def _default_bdk(algorithm: BDKAlgorithm) -> BaseDerivationKey:

@@ -19,8 +19,9 @@ from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.serving import end_signalled, reload_on_hangup, wait_for
 from payment_token.cli.terminal import console, listing
 from payment_token.cli.virtual_terminal import VirtualTerminal, inject
+from payment_token.domain.audit import EventKind
 from payment_token.domain.device_payload import PartFormat
-from payment_token.infrastructure.database.audit_search import latest_decrypts
+from payment_token.infrastructure.database.audit_search import AuditQuery, AuditSearch
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.settings import DEVELOPMENT_FOLDER, ConfigurationError, Settings
@@ -140,7 +141,8 @@ class _Tour:
     async def audit_is_there(self) -> None:
         _step(6, "Every attempt is an audit record, written before the answer left")
         table = listing("recorded at", "outcome", "code", "worker", "merchant", "fields")
-        for row in await latest_decrypts(self.service.pool, 5):
+        decrypts = AuditQuery(event=EventKind.DECRYPT)
+        for row in await AuditSearch(self.service.pool).find(decrypts, limit=5):
             table.add_row(
                 f"{row.recorded_at:%H:%M:%S}",
                 row.outcome,

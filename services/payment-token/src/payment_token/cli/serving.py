@@ -75,8 +75,17 @@ def end_signalled() -> asyncio.Event:
 
 def reload_on_hangup(listeners: Listeners) -> None:
     """SIGHUP reads the worker policy again; a process without the internal listener has none, and ignores it."""
-    action = listeners.policies.reload if listeners.policies is not None else lambda: None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, action)
+    loop = asyncio.get_running_loop()
+    at_work: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        if listeners.policy is not None:
+            # The loop itself keeps no task alive.
+            task = loop.create_task(listeners.policy.reload())
+            at_work.add(task)
+            task.add_done_callback(at_work.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, reload)
 
 
 def log_listening(urls: dict[str, str]) -> None:

@@ -9,8 +9,9 @@
     fields    = ["pan", "expiry"]                           # of pan, expiry, cardholder_name, sad
 """
 
-import logging
 import tomllib
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from payment_token.domain.identifiers import MERCHANT_ID, PURPOSE
 from payment_token.domain.worker_policy import EVERYTHING, ReleaseField, WorkerGrant, WorkerPolicy
 from payment_token.settings import ConfigurationError
-
-logger = logging.getLogger(__name__)
 
 
 class _Worker(BaseModel):
@@ -38,35 +37,47 @@ class _PolicyFile(BaseModel):
     worker: list[_Worker] = []
 
 
+@dataclass(frozen=True, slots=True)
+class FoundPolicy:
+    """``sha256`` is of the file's bytes, 64 hexadecimal digits."""
+
+    policy: WorkerPolicy
+    sha256: str
+
+
 class WorkerPolicyFile:
-    """Meets the port WorkerPolicies. ``reload`` takes a changed file over, or keeps the old policy if it is wrong."""
+    """Meets the port WorkerPolicies."""
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigurationError when the file is missing or wrong."""
         self._path = path
-        self._policy = _read(path)
+        self._in_force = _read(path)
 
     def current(self) -> WorkerPolicy:
-        return self._policy
+        return self._in_force.policy
 
-    def reload(self) -> None:
-        try:
-            self._policy = _read(self._path)
-        except ConfigurationError as error:
-            logger.error(
-                "worker policy not reloaded, the old one stays", extra={"reason": str(error)}
-            )
-        else:
-            logger.info("worker policy reloaded", extra={"workers": len(self._policy.grants)})
+    @property
+    def in_force(self) -> FoundPolicy:
+        return self._in_force
+
+    def read(self) -> FoundPolicy:
+        """The file as it is now. Raises ConfigurationError."""
+        return _read(self._path)
+
+    def adopt(self, found: FoundPolicy) -> None:
+        self._in_force = found
 
 
-def _read(path: Path) -> WorkerPolicy:
+def _read(path: Path) -> FoundPolicy:
     try:
-        file = _PolicyFile.model_validate(tomllib.loads(path.read_text()))
+        content = path.read_bytes()
+        file = _PolicyFile.model_validate(tomllib.loads(content.decode()))
     except OSError as error:
         raise ConfigurationError(
             f"WORKER_POLICY_FILE: {path} cannot be read ({error.strerror})."
         ) from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"WORKER_POLICY_FILE: {path} is not UTF-8.") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"WORKER_POLICY_FILE: {path} is not valid TOML: {error}") from None
     except ValidationError as error:
@@ -78,7 +89,7 @@ def _read(path: Path) -> WorkerPolicy:
     identities = [worker.identity for worker in file.worker]
     if len(set(identities)) != len(identities):
         raise ConfigurationError(f"WORKER_POLICY_FILE: {path} names a worker twice.")
-    return WorkerPolicy(
+    policy = WorkerPolicy(
         {
             worker.identity: WorkerGrant(
                 frozenset(worker.merchants), frozenset(worker.purposes), frozenset(worker.fields)
@@ -86,3 +97,4 @@ def _read(path: Path) -> WorkerPolicy:
             for worker in file.worker
         }
     )
+    return FoundPolicy(policy, sha256(content).hexdigest())

@@ -1,5 +1,6 @@
 """The first version of each key of a new deployment."""
 
+from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.key_event import (
     KeyEvent,
     KeyEventKind,
@@ -19,9 +20,16 @@ class FirstKeys:
     """Does nothing where there are keys. Processes that start together settle on the same ones."""
 
     def __init__(
-        self, versions: KeyVersions, encrypter: KeyEncrypter, clock: Clock, environment: str
+        self,
+        *,
+        versions: KeyVersions,
+        encrypter: KeyEncrypter,
+        clock: Clock,
+        changes: AuditedKeyChanges,
+        environment: str,
     ) -> None:
         self._versions = versions
+        self._changes = changes
         self._encrypter = encrypter
         self._clock = clock
         self._environment = environment
@@ -42,13 +50,13 @@ class FirstKeys:
             active_since=now,
         )
         signing_key = clear if purpose is KeyPurpose.AUDIT_SIGNING else await self._signing_key()
-        statements = [
-            sign(
-                KeyEvent(kind, purpose, version, now, self._environment, made.made_of),
-                signing_key,
-            )
+        events = [
+            KeyEvent(kind, purpose, version, now, self._environment, made.made_of)
             for kind in (KeyEventKind.CREATED, KeyEventKind.ACTIVATED)
         ]
+        statements = [sign(event, signing_key) for event in events]
+        for event in events:
+            await self._changes.record(event)
         await self._versions.add_first(made, statements)
 
     async def _signing_key(self) -> NamedKey:

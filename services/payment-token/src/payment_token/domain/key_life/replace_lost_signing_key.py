@@ -5,6 +5,7 @@ signed by the version before it.
 """
 
 from payment_token.domain.errors import KeyCustodianRefusedError, RecordIntegrityFailureError
+from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.key_event import KeyEvent, KeyEventKind, SignedStatement, sign
 from payment_token.domain.key_life.new_version import new_version
 from payment_token.domain.key_life.ports import KeyVersions
@@ -24,9 +25,16 @@ _PURPOSE = KeyPurpose.AUDIT_SIGNING
 
 class ReplaceLostSigningKey:
     def __init__(
-        self, *, versions: KeyVersions, encrypter: KeyEncrypter, clock: Clock, environment: str
+        self,
+        *,
+        versions: KeyVersions,
+        encrypter: KeyEncrypter,
+        clock: Clock,
+        changes: AuditedKeyChanges,
+        environment: str,
     ) -> None:
         self._versions = versions
+        self._changes = changes
         self._encrypter = encrypter
         self._clock = clock
         self._environment = environment
@@ -48,10 +56,10 @@ class ReplaceLostSigningKey:
             kek_uri=kek_uri,
             environment=self._environment,
         )
-        await self._versions.add(new, self._statement(KeyEventKind.CREATED, new, clear, lost))
-        await self._versions.activate(
-            new, self._statement(KeyEventKind.ACTIVATED, new, clear, lost)
-        )
+        created = await self._statement(KeyEventKind.CREATED, new, clear, lost)
+        await self._versions.add(new, created)
+        activated = await self._statement(KeyEventKind.ACTIVATED, new, clear, lost)
+        await self._versions.activate(new, activated)
         clear.key.wipe()
         return new
 
@@ -65,9 +73,11 @@ class ReplaceLostSigningKey:
         clear.wipe()
         return True
 
-    def _statement(
+    async def _statement(
         self, kind: KeyEventKind, new: KeyVersion, clear: NamedKey, lost: KeyVersion
     ) -> SignedStatement:
         details = {"instead_of_lost": lost.version, **new.made_of}
         event = KeyEvent(kind, _PURPOSE, new.version, self._clock.now(), self._environment, details)
-        return sign(event, clear)
+        signed = sign(event, clear)
+        await self._changes.record(event)
+        return signed
