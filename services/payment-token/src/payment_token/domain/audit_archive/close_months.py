@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 
-from payment_token.domain.audit_archive.growing_tree import EMPTY_ROOT, GrowingTree
 from payment_token.domain.audit_archive.layout import (
     ArchiveError,
     TilePlace,
@@ -28,6 +27,7 @@ from payment_token.domain.audit_archive.position import (
     Position,
     archived_bundle,
     archived_position,
+    archived_root,
     archived_tile,
 )
 from payment_token.domain.audit_archive.sealed_log import parsed_entry
@@ -80,17 +80,14 @@ class CloseMonths:
 
     def _keep_edge(self, size: int, size_of_archive: int) -> bytes:
         """Writes the partial tiles of a tree of this size where they are not, and returns its root."""
-        edge: list[list[bytes]] = []
         for place in partial_places(size):
-            hashes = archived_tile(self._archive, place, size_of_archive)
             if self._archive.read(place.path) is None:
+                hashes = archived_tile(self._archive, place, size_of_archive)
                 self._archive.write(place.path, b"".join(hashes))
             if place.level == 0 and self._archive.read(place.entries_path) is None:
                 entries = archived_bundle(self._archive, place, size_of_archive)
                 self._archive.write(place.entries_path, packed(entries))
-            edge.extend([] for _ in range(place.level + 1 - len(edge)))
-            edge[place.level] = hashes
-        return GrowingTree(size, edge).root() if size else EMPTY_ROOT
+        return archived_root(self._archive, size, size_of_archive)
 
     def _manifest(
         self, month: Month, begin: int, end: int, root: bytes, position: Position

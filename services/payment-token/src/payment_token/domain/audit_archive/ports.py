@@ -3,7 +3,7 @@
 Methods that read a database may raise DatabaseUnavailableError, those of an archive ArchiveError.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,6 +81,10 @@ class Archive(Protocol):
 
     def cut(self, path: str, mark: bytes) -> None:
         """Takes away what comes after the last line that has the mark in it or ends it; all of it without a mark."""
+        ...
+
+    def lines_after(self, path: str, mark: bytes) -> Iterator[bytes]:
+        """Those after the last line that has the mark in it or ends it; all of them without a mark."""
         ...
 
     def months(self) -> Sequence[Month]:

@@ -38,11 +38,7 @@ def archived_position(archive: Archive) -> Position:
     if note is None:
         return _NOWHERE
     origin, size, root = checkpoint_head(note)
-    edge: list[list[bytes]] = []
-    for place in partial_places(size):
-        while len(edge) <= place.level:
-            edge.append([])
-        edge[place.level] = archived_tile(archive, place, size)
+    edge = archived_edge(archive, size, size)
     place = TilePlace(0, size // WIDTH, size % WIDTH)
     entries = archived_bundle(archive, place, size) if place.width else []
     if [leaf_hash(entry) for entry in entries] != (edge[0] if edge else []):
@@ -50,6 +46,20 @@ def archived_position(archive: Archive) -> Position:
     if GrowingTree(size, edge).root() != root:
         raise ArchiveError("the tiles of the archive do not give the root of its checkpoint")
     return Position(origin, size, root, edge, entries)
+
+
+def archived_edge(archive: Archive, size: int, size_of_archive: int) -> list[list[bytes]]:
+    """The edge of the tree as it was at a size that the archive has passed. Raises ArchiveError."""
+    edge: list[list[bytes]] = []
+    for place in partial_places(size):
+        edge.extend([] for _ in range(place.level + 1 - len(edge)))
+        edge[place.level] = archived_tile(archive, place, size_of_archive)
+    return edge
+
+
+def archived_root(archive: Archive, size: int, size_of_archive: int) -> bytes:
+    """As its tiles have it: likewise. Raises ArchiveError."""
+    return GrowingTree(size, archived_edge(archive, size, size_of_archive)).root()
 
 
 def archived_bundle(archive: Archive, place: TilePlace, size: int) -> list[bytes]:

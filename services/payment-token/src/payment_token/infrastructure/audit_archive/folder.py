@@ -17,6 +17,7 @@ _LOCK = ".lock"
 _UNFINISHED = ".new"
 _MONTH = re.compile(r"(\d{4}-\d\d)\.sig")
 _CHUNK = 1024 * 1024
+_LONGEST_LINE = 64 * 1024
 
 
 class ArchiveFolder:
@@ -101,6 +102,15 @@ class ArchiveFolder:
             file.truncate(_end_of_line_with(file.fileno(), mark, path) if mark else 0)
             os.fsync(file.fileno())
 
+    def lines_after(self, path: str, mark: bytes) -> Iterator[bytes]:
+        try:
+            with (self._folder / path).open("rb") as file:
+                if mark:
+                    file.seek(_end_of_line_with(file.fileno(), mark, path))
+                yield from (line.rstrip(b"\n") for line in file)
+        except FileNotFoundError:
+            raise ArchiveError(f"the archive in {self._folder} lacks {path}") from None
+
     def months(self) -> Sequence[Month]:
         folder = (self._folder / signature_path("any")).parent
         if not folder.is_dir():
@@ -119,21 +129,21 @@ class ArchiveFolder:
 
 
 def _end_of_line_with(descriptor: int, mark: bytes, path: str) -> int:
-    """Looks from the end, where it is but for what an interruption has left."""
-    end = os.fstat(descriptor).st_size
-    begin = end
-    window = b""
+    """Looks from the end, where it is but for what an interruption has left, or what a restored database lacks."""
+    begin = os.fstat(descriptor).st_size
+    after = b""
     while begin > 0:
-        begin = max(0, begin - _CHUNK)
-        window = os.pread(descriptor, end - begin, begin)
+        length = min(_CHUNK, begin)
+        begin -= length
+        window = os.pread(descriptor, length, begin) + after
         place = window.rfind(mark)
         if place >= 0:
             newline = window.find(b"\n", place + len(mark))
             if newline >= 0:
                 return begin + newline + 1
-            end = begin + place
-            begin = end
-    raise ArchiveError(f"{path} of the archive does not have what its checkpoint says")
+        # The mark, or the line that it is in, may begin before this.
+        after = window[: len(mark) + _LONGEST_LINE]
+    raise ArchiveError(f"{path} of the archive does not have what it should: is it of this log?")
 
 
 def _sync(folder: Path) -> None:

@@ -74,8 +74,8 @@ class PostgresHoldRegister:
     async def all(self) -> Sequence[Hold]:
         cursor = await self._connection.execute(_HOLDS)
         return [
-            Hold(*row, first=_month(first), last=_month(last))
-            for *row, first, last in await cursor.fetchall()
+            Hold(*row[:-2], *map(_month, row[-2:]))  # the last two columns are months
+            for row in await cursor.fetchall()
         ]
 
     async def place(self, hold: Hold) -> None:
