@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     default_token_ttl_hours: int = Field(24, ge=1)
     max_token_ttl_hours: int = Field(9600, ge=1, le=87_600)
 
+    audit_hot_months: int = Field(13, ge=3, le=120)
+    audit_retention_years: int = Field(7, ge=1, le=100)
+
     _folder: Path = PrivateAttr(DEVELOPMENT_FOLDER)
 
     @classmethod

@@ -11,10 +11,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from payment_token.domain.audit_archive.growing_tree import GrowingTree, leaf_hash
+from payment_token.domain.audit_archive.growing_tree import GrowingTree
 from payment_token.domain.audit_archive.layout import ArchiveError, unpacked
 from payment_token.domain.audit_archive.position import archived_position, checkpoint_head
 from payment_token.domain.audit_archive.sealed_log import Seal
+from payment_token.domain.transparency.hashes import leaf_hash
 from payment_token.infrastructure.audit_archive.folder import ArchiveFolder
 from tests.support.archives import Archiving, archiving
 from tests.support.sealed_log import happened

@@ -11,9 +11,10 @@ import psycopg
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from payment_token.domain.audit import Actor, AuditEvent, Chain, EventKind, Outcome
-from payment_token.domain.audit_archive.growing_tree import GrowingTree, leaf_hash
+from payment_token.domain.audit_archive.growing_tree import GrowingTree
 from payment_token.domain.audit_archive.month import Month
 from payment_token.domain.audit_archive.sealed_log import Entry
+from payment_token.domain.transparency.hashes import leaf_hash
 
 ORIGIN = "payment-token/test/decrypt-audit"
 RECORDER = Actor("service:test", "here pid 1")

@@ -4,13 +4,9 @@ import os
 
 import pytest
 
-from payment_token.domain.audit_archive.growing_tree import (
-    EMPTY_ROOT,
-    GrowingTree,
-    leaf_hash,
-    node_hash,
-)
+from payment_token.domain.audit_archive.growing_tree import GrowingTree
 from payment_token.domain.audit_archive.layout import TilePlace, packed, places_over, unpacked
+from payment_token.domain.transparency.hashes import EMPTY_ROOT, leaf_hash, node_hash
 
 
 def defined_root(leaves: list[bytes]) -> bytes:

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from payment_token.domain.audit_archive.growing_tree import GrowingTree, Tile, leaf_hash
+from payment_token.domain.audit_archive.growing_tree import GrowingTree, Tile
 from payment_token.domain.audit_archive.layout import (
     CHECKPOINT,
     CHECKPOINTS,
+    KEYS,
     SEALS,
     WIDTH,
     ArchiveError,
@@ -29,6 +30,8 @@ from payment_token.domain.audit_archive.months_of_archive import end_of_last_mon
 from payment_token.domain.audit_archive.ports import Archive, SealedLog
 from payment_token.domain.audit_archive.position import Position, archived_position
 from payment_token.domain.audit_archive.sealed_log import Entry, Seal, SealedSeal
+from payment_token.domain.transparency.hashes import leaf_hash
+from payment_token.domain.transparency.signed_note import VerifierKey
 
 _LEAVES_AT_ONCE = 4 * 1024
 _SEALS_AT_ONCE = 1024
@@ -69,7 +72,15 @@ class ExportLog:
                 growth.commit()
             report(growth.tree.size - before, target - before)
         growth.commit()
+        await self._keep_keys()
         return Exported(before, growth.tree.size)
+
+    async def _keep_keys(self) -> None:
+        origin = archived_position(self._archive).origin
+        keys = [VerifierKey(origin, key) for key in await self._log.public_keys()]
+        text = "".join(f"{key}\n" for key in keys).encode()
+        if self._archive.read(KEYS) != text:
+            self._archive.write(KEYS, text)
 
     async def _check_same_log(self, position: Position, newest: SealedSeal | None) -> None:
         if not position.size:

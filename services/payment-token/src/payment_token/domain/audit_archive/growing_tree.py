@@ -1,20 +1,10 @@
-"""The Merkle tree of RFC 6962 as it grows by leaves: its full tiles come out, and its right edge is all that is kept."""
+"""The tree of the log as it grows in an archive: full tiles come out, and its right edge is kept, as partial tiles are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 from payment_token.domain.audit_archive.layout import WIDTH, TilePlace, partial_places
-
-EMPTY_ROOT = sha256(b"").digest()
-
-
-def leaf_hash(entry: bytes) -> bytes:
-    return sha256(b"\0" + entry).digest()
-
-
-def node_hash(left: bytes, right: bytes) -> bytes:
-    return sha256(b"\1" + left + right).digest()
+from payment_token.domain.transparency.hashes import EMPTY_ROOT, root_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +34,7 @@ class GrowingTree:
             hashes, self.edge[level] = self.edge[level], []
             index = self.size // WIDTH ** (level + 1) - 1
             full.append(Tile(TilePlace(level, index), b"".join(hashes)))
-            tile_hash = perfect_root(hashes)
+            tile_hash = root_of(hashes)
             level += 1
 
     def partial_tiles(self) -> Iterator[Tile]:
@@ -52,28 +42,8 @@ class GrowingTree:
             yield Tile(place, b"".join(self.edge[place.level]))
 
     def root(self) -> bytes:
-        """RFC 6962 §2.1: the perfect subtrees, the largest first, folded from the right."""
-        root = None
+        """What is at the edge of a level stands, with its own root, at the right of the level above."""
+        right: list[bytes] = []
         for hashes in self.edge:
-            for subtree in reversed(_perfect_parts(hashes)):
-                part = perfect_root(subtree)
-                root = part if root is None else node_hash(part, root)
-        return EMPTY_ROOT if root is None else root
-
-
-def perfect_root(hashes: Sequence[bytes]) -> bytes:
-    """Over as many hashes as a power of two."""
-    row = list(hashes)
-    while len(row) > 1:
-        row = [node_hash(row[place], row[place + 1]) for place in range(0, len(row), 2)]
-    return row[0]
-
-
-def _perfect_parts(hashes: Sequence[bytes]) -> list[Sequence[bytes]]:
-    parts, begin = [], 0
-    for bit in reversed(range(WIDTH.bit_length())):
-        width = 1 << bit
-        if len(hashes) & width:
-            parts.append(hashes[begin : begin + width])
-            begin += width
-    return parts
+            right = [root_of([*hashes, *right])] if hashes or right else []
+        return right[0] if right else EMPTY_ROOT

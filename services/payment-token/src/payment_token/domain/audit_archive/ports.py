@@ -50,6 +50,10 @@ class SealedLog(Protocol):
         """In the order of the leaves. What is not there is left out; whoever reads must notice."""
         ...
 
+    async def public_keys(self) -> Sequence[bytes]:
+        """Those that may have signed checkpoints, raw Ed25519, the oldest first."""
+        ...
+
     async def month(self, month: Month, after: int) -> MonthInDatabase:
         """``after`` is the size of the tree where the month before it ended."""
         ...

@@ -5,7 +5,7 @@ from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from payment_token.domain.audit_archive.growing_tree import EMPTY_ROOT, GrowingTree, leaf_hash
+from payment_token.domain.audit_archive.growing_tree import GrowingTree
 from payment_token.domain.audit_archive.layout import (
     CHECKPOINT,
     HASH_BYTES,
@@ -16,6 +16,7 @@ from payment_token.domain.audit_archive.layout import (
     unpacked,
 )
 from payment_token.domain.audit_archive.ports import Archive
+from payment_token.domain.transparency.hashes import EMPTY_ROOT, leaf_hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from payment_token.domain.audit_archive.growing_tree import EMPTY_ROOT
 from payment_token.domain.audit_archive.ports import Archive
 from payment_token.domain.audit_archive.position import Position, archived_root
 from payment_token.domain.audit_archive.sealed_log import SealedSeal
 from payment_token.domain.operator_error import OperatorError
 from payment_token.domain.recovery.ports import RestoredDatabase
+from payment_token.domain.transparency.hashes import EMPTY_ROOT
 
 
 class RecoveryError(OperatorError):

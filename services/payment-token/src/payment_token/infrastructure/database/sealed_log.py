@@ -77,6 +77,12 @@ SELECT last_of.writer_id, sequence - coalesce(sealed_sequence, -1),
 """
 
 
+_PUBLIC_KEYS = """
+SELECT public_key FROM encryption_keys WHERE purpose = 'audit-signing' AND public_key IS NOT NULL
+ ORDER BY created_at, version
+"""
+
+
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[AsyncConnection]:
     """A connection for work that takes its time. Raises DatabaseUnavailableError for whatever the database does wrong."""
@@ -146,6 +152,10 @@ class PostgresSealedLog:
             await cursor.execute(_ENTRIES, (*columns, first, last))
             async for writer_id, sequence, recorded_at, record in cursor:
                 yield Entry(writer_id, sequence, recorded_at, record.encode())
+
+    async def public_keys(self) -> Sequence[bytes]:
+        cursor = await self._connection.execute(_PUBLIC_KEYS)
+        return [public_key for (public_key,) in await cursor.fetchall()]
 
     async def month(self, month: Month, after: int) -> MonthInDatabase:
         parameters = {"month": month.first_day, "after": after}
