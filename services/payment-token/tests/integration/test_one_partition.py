@@ -106,7 +106,7 @@ async def test_no_plan_for_every_partition_is_ever_made(database_url: str) -> No
         async with kept.pool.connection() as connection:
             cursor = await connection.execute(
                 "SELECT coalesce(sum(generic_plans), 0), sum(custom_plans) FROM pg_prepared_statements"
-                    " WHERE statement LIKE '%payment_tokens%'"
+                " WHERE statement LIKE '%payment_tokens%'"
             )
             generic, custom = await cursor.fetchone() or (0, 0)
 

@@ -1,11 +1,13 @@
 """The records of seals, in the order of their leaves, and no more of them at once than fit into memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
 from payment_token.audit_verifier.sealed_log import Row, Run, Seal, SealedLog
 
 RECORDS_AT_ONCE = 10_000
+_RECORDS_OF_A_BATCH = 5 * RECORDS_AT_ONCE
 _SEALS_AT_ONCE = 2_000
 
 
@@ -31,25 +33,46 @@ def batches(seals: Iterable[Seal]) -> Iterator[list[Seal]]:
     for seal in seals:
         batch.append(seal)
         records += seal.tree_size - seal.first_index
-        if records >= RECORDS_AT_ONCE or len(batch) >= _SEALS_AT_ONCE:
+        if records >= _RECORDS_OF_A_BATCH or len(batch) >= _SEALS_AT_ONCE:
             yield batch
             batch, records = [], 0
     if batch:
         yield batch
 
 
-def parts(log: SealedLog, seals: Iterable[Seal]) -> Iterator[Part]:
-    """Of every run of every seal."""
+def parts(log: SealedLog, seals: Iterable[Seal], reading: Executor) -> Iterator[Part]:
+    """Of every run of every seal. The next rows are being read while these are looked at, the first ones from now on."""
+    askings = _askings(seals)
+    first = next(askings, None)
+    ahead = None if first is None else reading.submit(_fetched, log, first)
+    return _parts(log, askings, ahead, reading)
+
+
+def _parts(
+    log: SealedLog,
+    askings: Iterator[list[tuple[Run, int]]],
+    ahead: Future[list[Part]] | None,
+    reading: Executor,
+) -> Iterator[Part]:
+    while ahead is not None:
+        asked = next(askings, None)
+        following = None if asked is None else reading.submit(_fetched, log, asked)
+        yield from ahead.result()
+        ahead = following
+
+
+def _askings(seals: Iterable[Seal]) -> Iterator[list[tuple[Run, int]]]:
+    """Runs that are asked for together, with the indexes of their first leaves: they follow each other."""
     asked: list[tuple[Run, int]] = []
     records = 0
     for run, index in _pieces(seals):
         if asked and (records + len(run) > RECORDS_AT_ONCE or asked[0][1] + records != index):
-            yield from _fetched(log, asked)
+            yield asked
             asked, records = [], 0
         asked.append((run, index))
         records += len(run)
     if asked:
-        yield from _fetched(log, asked)
+        yield asked
 
 
 def _pieces(seals: Iterable[Seal]) -> Iterator[tuple[Run, int]]:
@@ -62,7 +85,8 @@ def _pieces(seals: Iterable[Seal]) -> Iterator[tuple[Run, int]]:
                 index += len(piece)
 
 
-def _fetched(log: SealedLog, asked: Sequence[tuple[Run, int]]) -> Iterator[Part]:
+def _fetched(log: SealedLog, asked: Sequence[tuple[Run, int]]) -> list[Part]:
+    fetched: list[Part] = []
     rows = list(log.rows([run for run, _ in asked], asked[0][1]))
     begin = 0
     for position, (run, index) in enumerate(asked):
@@ -72,5 +96,6 @@ def _fetched(log: SealedLog, asked: Sequence[tuple[Run, int]]) -> Iterator[Part]
             end = begin
             while end < len(rows) and rows[end][0] == position:
                 end += 1
-        yield Part(run, index, rows[begin:end])
+        fetched.append(Part(run, index, rows[begin:end]))
         begin = end
+    return fetched

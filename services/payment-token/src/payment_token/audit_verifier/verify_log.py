@@ -12,7 +12,8 @@ Of each seal, in order:
 At the end: the right edge, what no seal covers, checkpoints beyond the end, receipts that no record answers to.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -77,10 +78,13 @@ class VerifyLog:
         start = start or Start(0)
         if start.size:
             self._begin_at(start.size)
-        for seals in batches(self._log.seals(self._end)):
-            self._check_seals(seals)
-            self._tiles.check()
-            self._progress(self._end)
+        with ThreadPoolExecutor(1, "reading") as reading:
+            for seals in _one_ahead(
+                self._read(seals, reading) for seals in batches(self._log.seals(self._end))
+            ):
+                self._check_seals(seals)
+                self._tiles.check()
+                self._progress(self._end)
         self._check_end(start)
         return self._report
 
@@ -106,11 +110,14 @@ class VerifyLog:
             self._report.add(0, "the tiles do not have the root that was signed", size - 1)
             self._tree_is_known = False
 
-    def _check_seals(self, seals: Sequence[Seal]) -> None:
+    def _read(self, seals: Sequence[Seal], reading: Executor) -> "_Reading":
         soundness = [self._is_sound(seal) for seal in seals]
         sound = [seal for seal, is_sound in zip(seals, soundness, strict=True) if is_sound]
-        of_runs = parts(self._log, sound)
-        for seal, is_sound in zip(seals, soundness, strict=True):
+        return _Reading(seals, soundness, parts(self._log, sound, reading))
+
+    def _check_seals(self, read: "_Reading") -> None:
+        of_runs = read.of_runs
+        for seal, is_sound in zip(read.seals, read.soundness, strict=True):
             if seal.first_index < self._end:
                 self._report.add(
                     seal.first_index,
@@ -327,6 +334,26 @@ class VerifyLog:
                 self._report.add(
                     self._end, f"no record answers to the receipt {receipt}: it was hidden"
                 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Seals, whether each can be followed, and the records of those that can."""
+
+    seals: Sequence[Seal]
+    soundness: Sequence[bool]
+    of_runs: Iterator[Part]
+
+
+def _one_ahead(readings: Iterable[_Reading]) -> Iterator[_Reading]:
+    """Each is begun before the one before it is looked at."""
+    before = None
+    for reading in readings:
+        if before is not None:
+            yield before
+        before = reading
+    if before is not None:
+        yield before
 
 
 @dataclass(frozen=True, slots=True)
