@@ -3,7 +3,7 @@
 Methods that read a database may raise DatabaseUnavailableError, those of an archive ArchiveError.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,8 +87,13 @@ class Archive(Protocol):
         """Takes away what comes after the last line that has the mark in it or ends it; all of it without a mark."""
         ...
 
-    def lines_after(self, path: str, mark: bytes) -> Iterator[bytes]:
-        """Those after the last line that has the mark in it or ends it; all of them without a mark."""
+    def lines_from(
+        self, path: str, begins: bytes, is_before: Callable[[bytes], bool]
+    ) -> Iterator[bytes]:
+        """Those from the first part on that is not before what is looked for; the parts are in order.
+
+        A part begins at the beginning of a line, with ``begins``; ``is_before`` is asked about the first bytes of one.
+        """
         ...
 
     def months(self) -> Sequence[Month]:

@@ -77,7 +77,7 @@ class Recover:
             # 3.
             await self._verify(self._archive.location)
             # 4.
-            endings = await self._endings(database, reach)
+            endings = await self._endings(database, position, reach)
             # 5.
             applied = await database.end(endings)
             # 6. Replay marks go here: :meth:`_advance_replay_marks`.
@@ -88,12 +88,13 @@ class Recover:
             recorded = await self._record(database, reach, put_back, applied)
         return Recovery(reach, put_back, endings, applied, recorded)
 
-    async def _endings(self, database: RestoredDatabase, reach: Reach) -> Endings:
+    async def _endings(
+        self, database: RestoredDatabase, position: Position, reach: Reach
+    ) -> Endings:
         endings = Endings()
         async for record, at in database.last_records(_BEFORE_RESTORED):
             endings.read(record, at)
-        newest = await database.newest()
-        for _, entries in self._beyond(newest, reach):
+        for _, entries in self._beyond(position, reach):
             for entry in entries:
                 endings.read(entry.record, entry.recorded_at)
         return endings
@@ -107,19 +108,18 @@ class Recover:
     async def _put_back(self, database: RestoredDatabase, position: Position, reach: Reach) -> int:
         if reach.archived <= reach.restored:
             return 0
-        newest = await database.newest()
-        put_back = await database.put_back(self._beyond(newest, reach))
+        put_back = await database.put_back(self._beyond(position, reach))
         await database.put_back_tiles(self._tiles(position, reach))
         return put_back
 
     def _beyond(
-        self, newest: SealedSeal | None, reach: Reach
+        self, position: Position, reach: Reach
     ) -> Iterator[tuple[SealedSeal, Sequence[Entry]]]:
         """The seals that the archive has beyond the database, each with its entries."""
         if reach.archived <= reach.restored:
             return
-        entries = archived_entries(self._archive, reach.restored, reach.archived)
-        for sealed in archived_seals(self._archive, newest):
+        entries = archived_entries(self._archive, reach.restored, reach.archived, position.size)
+        for sealed in archived_seals(self._archive, reach.restored, position.origin):
             if sealed.seal.tree_size > reach.archived:
                 return
             yield sealed, list(islice(entries, _leaves(sealed)))

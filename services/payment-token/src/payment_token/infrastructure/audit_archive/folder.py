@@ -6,7 +6,7 @@ A file gets its name once it is whole and on the disk. Nothing in it is secret: 
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ _UNFINISHED = ".new"
 _MONTH = re.compile(r"(\d{4}-\d\d)\.sig")
 _CHUNK = 1024 * 1024
 _LONGEST_LINE = 64 * 1024
+_HEAD = 512
 
 
 class ArchiveFolder:
@@ -102,11 +103,12 @@ class ArchiveFolder:
             file.truncate(_end_of_line_with(file.fileno(), mark, path) if mark else 0)
             os.fsync(file.fileno())
 
-    def lines_after(self, path: str, mark: bytes) -> Iterator[bytes]:
+    def lines_from(
+        self, path: str, begins: bytes, is_before: Callable[[bytes], bool]
+    ) -> Iterator[bytes]:
         try:
             with (self._folder / path).open("rb") as file:
-                if mark:
-                    file.seek(_end_of_line_with(file.fileno(), mark, path))
+                file.seek(_first_not_before(file.fileno(), begins, is_before))
                 yield from (line.rstrip(b"\n") for line in file)
         except FileNotFoundError:
             raise ArchiveError(f"the archive in {self._folder} lacks {path}") from None
@@ -129,7 +131,7 @@ class ArchiveFolder:
 
 
 def _end_of_line_with(descriptor: int, mark: bytes, path: str) -> int:
-    """Looks from the end, where it is but for what an interruption has left, or what a restored database lacks."""
+    """Looks from the end, where it is but for what an interruption has left."""
     begin = os.fstat(descriptor).st_size
     after = b""
     while begin > 0:
@@ -144,6 +146,38 @@ def _end_of_line_with(descriptor: int, mark: bytes, path: str) -> int:
         # The mark, or the line that it is in, may begin before this.
         after = window[: len(mark) + _LONGEST_LINE]
     raise ArchiveError(f"{path} of the archive does not have what it should: is it of this log?")
+
+
+def _first_not_before(descriptor: int, begins: bytes, is_before: Callable[[bytes], bool]) -> int:
+    """Where the first part begins that is not before what is looked for. The parts are in order, so half of them go each time."""
+    low = 0
+    high = found = os.fstat(descriptor).st_size
+    while low < high:
+        middle = (low + high) // 2
+        start = _next_beginning(descriptor, begins, middle, high)
+        if start is not None and is_before(os.pread(descriptor, _HEAD, start)):
+            low = start + 1
+        else:
+            found = found if start is None else start
+            high = middle
+    return found
+
+
+def _next_beginning(descriptor: int, begins: bytes, place: int, end: int) -> int | None:
+    if place == 0 and os.pread(descriptor, len(begins), 0) == begins:
+        return 0
+    mark = b"\n" + begins
+    place = max(0, place - 1)
+    while place < end:
+        window = os.pread(descriptor, _LONGEST_LINE, place)
+        at = window.find(mark)
+        if at >= 0:
+            start = place + at + 1
+            return start if start < end else None
+        if len(window) < _LONGEST_LINE:
+            return None
+        place += len(window) - len(mark)
+    return None
 
 
 def _sync(folder: Path) -> None:
