@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from payment_token.domain.errors import DatabaseUnavailableError
+from payment_token.domain.errors import AuditUnavailableError, DatabaseUnavailableError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.maintain import SPARE_DAYS, MaintenanceError
 from payment_token.infrastructure.database import maintenance, migration
@@ -255,7 +255,7 @@ async def test_the_login_must_belong_to_the_owner_of_the_tables(kept: Maintained
         )
         assert owners.fetchall() == [(owner,)]
     finally:
-        kept.database.execute(f"DROP OWNED BY {owner}, {member}, {stranger}")
+        kept.database.execute(f"DROP OWNED BY {owner}, {member}, {stranger} CASCADE")
         kept.database.execute(f"DROP ROLE {owner}, {member}, {stranger}")
 
 
@@ -300,3 +300,25 @@ def _give_tables_to(kept: MaintainedDatabase, owner: str) -> None:
     ).fetchall()
     for (table,) in tables:
         kept.database.execute(f"ALTER TABLE {table} OWNER TO {owner}")
+
+
+async def test_a_purge_is_on_record_before_it_happens(kept: MaintainedDatabase) -> None:
+    await kept.create_expired()
+
+    await kept.maintain()
+    await kept.maintain()
+
+    purged = kept.database.execute(
+        "SELECT details ->> 'purge_day' FROM audit_records WHERE event = 'tokens_purged' ORDER BY recorded_at"
+    ).fetchall()
+    assert purged.count((str(kept.today),)) == 1
+
+
+async def test_what_cannot_be_put_on_record_is_not_purged(kept: MaintainedDatabase) -> None:
+    gone = await kept.create_expired()
+    kept.database.execute("ALTER TABLE decrypt_audit_log ADD CONSTRAINT full_up CHECK (false)")
+
+    with pytest.raises(AuditUnavailableError):
+        await kept.maintain()
+
+    assert await kept.store.get(MERCHANT, gone) is not None

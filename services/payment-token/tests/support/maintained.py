@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 
+from payment_token.bootstrap.recorded_purges import RecordedPurges
 from payment_token.domain.maintain import Maintain, Maintained
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
@@ -48,7 +49,7 @@ class MaintainedDatabase:
         return self.today + timedelta(days=1)
 
     async def maintain(self, longest: timedelta = LONGEST) -> Maintained | None:
-        return await Maintain(self.maintenance, longest)()
+        return await Maintain(self.maintenance, RecordedPurges(self.url), longest)()
 
     async def missing(self, longest: timedelta = LONGEST) -> list[date]:
         return list(await PostgresPartitions(self.pool, longest).missing())

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from payment_token.bootstrap.background import repeated
+from payment_token.bootstrap.recorded_purges import RecordedPurges
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.maintain import Maintain, Maintained, MaintenanceError
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
@@ -22,12 +23,14 @@ class Upkeep:
     """Needs no key and no pool of connections: a process that does only this is small."""
 
     def __init__(self, settings: Settings, database_url: str) -> None:
-        self._maintain = Maintain(PostgresMaintenance(database_url), settings.max_ttl)
+        self._maintain = Maintain(
+            PostgresMaintenance(database_url), RecordedPurges(database_url), settings.max_ttl
+        )
         self._failing: dict[str, str] = {}
         self._stands_by = False
 
     async def run(self) -> Maintained | None:
-        """``None`` when another process maintains. Raises MaintenanceError, DatabaseUnavailableError."""
+        """``None`` when another process maintains. Raises MaintenanceError, DatabaseUnavailableError, AuditUnavailableError."""
         return await self._maintain()
 
     @asynccontextmanager

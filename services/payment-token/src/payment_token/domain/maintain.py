@@ -2,7 +2,7 @@
 
 1. one maintainer at a time; whoever comes second does nothing
 2. make the partitions that tokens of the longest life will need, and some more
-3. drop each partition whose purge day has come, the oldest first
+3. drop each partition whose purge day has come, the oldest first, once that is on record
 4. delete idempotency keys whose window has passed, in batches
 
 It may be stopped at any moment and started again. What cannot be done now, because somebody is at work on a partition,
@@ -79,6 +79,14 @@ class Maintenance(Protocol):
         ...
 
 
+class Purges(Protocol):
+    """Keeps record of what is purged."""
+
+    async def purging(self, partition: Partition) -> None:
+        """Returns once the record is durable. Raises AuditUnavailableError: then the partition stays."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Maintained:
     """``missing`` and ``kept`` are the purge days whose partitions could not be made or dropped this time."""
@@ -96,12 +104,16 @@ class Maintained:
 
 
 class Maintain:
-    def __init__(self, maintenance: Maintenance, max_ttl: timedelta) -> None:
+    def __init__(self, maintenance: Maintenance, purges: Purges, max_ttl: timedelta) -> None:
         self._maintenance = maintenance
+        self._purges = purges
         self._max_ttl = max_ttl
 
     async def __call__(self) -> Maintained | None:
-        """``None`` when another process maintains already. Raises MaintenanceError, DatabaseUnavailableError."""
+        """``None`` when another process maintains already.
+
+        Raises MaintenanceError, DatabaseUnavailableError, AuditUnavailableError.
+        """
         # 1.
         async with self._maintenance.alone() as tables:
             if tables is None:
@@ -115,7 +127,7 @@ class Maintain:
             made = await _make(tables, lacking)
             # 3.
             due = [partition for partition in present if partition.purge_day <= today]
-            dropped = await _drop(tables, due)
+            dropped = await self._drop(tables, due)
             # 4.
             keys = await _delete_keys(tables)
             return Maintained(
@@ -127,6 +139,16 @@ class Maintain:
                 kept=[partition.purge_day for partition in due[dropped:]],
             )
 
+    async def _drop(self, tables: MaintainedTables, due: Sequence[Partition]) -> int:
+        for dropped, partition in enumerate(due):
+            await self._purges.purging(partition)
+            try:
+                await tables.drop_partition(partition.purge_day)
+            except BusyError:
+                # The database takes one out of a table at a time, so the younger ones wait with it.
+                return dropped
+        return len(due)
+
 
 async def _make(tables: MaintainedTables, days: Sequence[date]) -> int:
     for made, day in enumerate(days):
@@ -136,16 +158,6 @@ async def _make(tables: MaintainedTables, days: Sequence[date]) -> int:
             # Whoever is at work on the table is so for every day.
             return made
     return len(days)
-
-
-async def _drop(tables: MaintainedTables, due: Sequence[Partition]) -> int:
-    for dropped, partition in enumerate(due):
-        try:
-            await tables.drop_partition(partition.purge_day)
-        except BusyError:
-            # The database takes one out of a table at a time, so the younger ones wait with it.
-            return dropped
-    return len(due)
 
 
 async def _delete_keys(tables: MaintainedTables) -> int:

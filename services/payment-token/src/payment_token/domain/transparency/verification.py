@@ -21,11 +21,9 @@ def verify_inclusion(
             raise ProofError("the proof is too long")
         if position & 1 or position == last:
             found = node_hash(beside, found)
-            while position and not position & 1:
-                position, last = position >> 1, last >> 1
         else:
             found = node_hash(found, beside)
-        position, last = position >> 1, last >> 1
+        position, last = _above(position, last)
     if last != 0:
         raise ProofError("the proof is too short")
     if found != root:
@@ -54,15 +52,21 @@ def verify_consistency(
             raise ProofError("the proof is too long")
         if position & 1 or position == last:
             old, new = node_hash(beside, old), node_hash(beside, new)
-            while position and not position & 1:
-                position, last = position >> 1, last >> 1
         else:
             new = node_hash(new, beside)
-        position, last = position >> 1, last >> 1
+        position, last = _above(position, last)
     if last != 0:
         raise ProofError("the proof is too short")
     if old != old_root or new != root:
         raise ProofError("the proof leads to other roots")
+
+
+def _above(position: int, last: int) -> tuple[int, int]:
+    """The node to go on with: at the right edge, the first above that is a right child, as the last one has no partner."""
+    if position == last:
+        while position and not position & 1:
+            position, last = position >> 1, last >> 1
+    return position >> 1, last >> 1
 
 
 def _verify_trivial(
