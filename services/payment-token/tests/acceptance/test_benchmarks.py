@@ -66,3 +66,20 @@ def test_it_draws_the_latencies(
         drawn = picture.read_bytes()
         assert drawn.startswith(PNG)
         assert len(drawn) > 10_000
+
+
+def test_the_one_of_the_audit_log_ends_well(tmp_path: Path) -> None:
+    short = ("--runs", "1", "--seconds", "0.3", "--rate", "50", "--tokens", "50", "--workers", "1")
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.audit", *short, "--out", tmp_path],
+        cwd=SERVICE_FOLDER,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "the audit's share of the median" in run.stdout
+    document = json.loads((tmp_path / "audit.json").read_text())
+    assert all(rate > 0 for rates in document["records a second"].values() for rate in rates)

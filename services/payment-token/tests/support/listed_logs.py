@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from payment_token.audit_verifier.checkpoint import TrustedKeys, split_notes
-from payment_token.audit_verifier.outside import OutsideCheckpoints
+from payment_token.audit_verifier.outside import OutsideCheckpoints, opened_checkpoints
 from payment_token.audit_verifier.receipts import Receipts
 from payment_token.audit_verifier.report import Report
 from payment_token.audit_verifier.sealed_log import (
@@ -117,7 +117,14 @@ def verified(
     if outside is not None:
         lines = outside.checkpoints() if isinstance(outside, MadeLog) else outside
         size = 0 if start is None else start.size
-        places.append(OutsideCheckpoints("outside", split_notes(lines), trusted, report, size))
+        places.append(
+            OutsideCheckpoints(
+                "outside",
+                opened_checkpoints("outside", split_notes(lines), trusted, report),
+                report,
+                size,
+            )
+        )
     verify = VerifyLog(
         listed,
         trusted,

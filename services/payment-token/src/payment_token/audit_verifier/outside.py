@@ -15,16 +15,14 @@ class OutsideCheckpoints:
     """Of one place, in the order in which they were published. ``start`` is the size at which the verification begins."""
 
     def __init__(
-        self, place: str, notes: Iterable[str], keys: TrustedKeys, report: Report, start: int = 0
+        self, place: str, checkpoints: Iterable[Checkpoint], report: Report, start: int = 0
     ) -> None:
         self._place = place
-        self._notes = iter(notes)
-        self._keys = keys
         self._report = report
         self._start = start
         self._agreed = Checkpoint("", start, b"")
         self._waiting: Checkpoint | None = None
-        self._checkpoints = self._read()
+        self._checkpoints = iter(checkpoints)
 
     def due(self, size: int) -> list[Checkpoint]:
         """The next ones, up to a tree of this size."""
@@ -77,22 +75,25 @@ class OutsideCheckpoints:
             self._waiting = next(self._checkpoints, None)
         return self._waiting
 
-    def _read(self) -> Iterator[Checkpoint]:
-        for note, is_last in _with_last(self._notes):
-            try:
-                opened = self._keys.open(note)
-            except NoteError as error:
-                if is_last and not _is_note(note):
-                    self._report.remarks.append(
-                        f"{self._place} ends within a checkpoint: one was just being written, or a write was interrupted"
-                    )
-                else:
-                    self._report.add(
-                        self._agreed.size,
-                        f"a checkpoint of {self._place} after size {self._agreed.size}: {error}",
-                    )
+
+def opened_checkpoints(
+    place: str, notes: Iterable[str], keys: TrustedKeys, report: Report
+) -> Iterator[Checkpoint]:
+    """Those that a trusted key signed; of others it is reported after which size they stand."""
+    size = 0
+    for note, is_last in _with_last(iter(notes)):
+        try:
+            opened = keys.open(note)
+        except NoteError as error:
+            if is_last and not _is_note(note):
+                report.remarks.append(
+                    f"{place} ends within a checkpoint: one was just being written, or a write was interrupted"
+                )
             else:
-                yield opened.checkpoint
+                report.add(size, f"a checkpoint of {place} after size {size}: {error}")
+        else:
+            size = opened.checkpoint.size
+            yield opened.checkpoint
 
 
 def sizes_within(first: int, end: int, due: Iterable[Checkpoint]) -> Sequence[int]:

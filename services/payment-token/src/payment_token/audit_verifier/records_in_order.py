@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
-from payment_token.audit_verifier.sealed_log import Row, Run, Seal, SealedLog
+from payment_token.audit_verifier.sealed_log import DamagedLogError, Row, Run, Seal, SealedLog
 
 RECORDS_AT_ONCE = 10_000
 _RECORDS_OF_A_BATCH = 5 * RECORDS_AT_ONCE
@@ -30,14 +30,21 @@ def batches(seals: Iterable[Seal]) -> Iterator[list[Seal]]:
     """As many as have about so many records that one reading of the source is worth it."""
     batch: list[Seal] = []
     records = 0
-    for seal in seals:
-        batch.append(seal)
-        records += seal.tree_size - seal.first_index
-        if records >= _RECORDS_OF_A_BATCH or len(batch) >= _SEALS_AT_ONCE:
-            yield batch
-            batch, records = [], 0
+    damage = None
+    try:
+        for seal in seals:
+            batch.append(seal)
+            records += seal.tree_size - seal.first_index
+            if records >= _RECORDS_OF_A_BATCH or len(batch) >= _SEALS_AT_ONCE:
+                yield batch
+                batch, records = [], 0
+    except DamagedLogError as error:
+        # What could be read before it is looked at first.
+        damage = error
     if batch:
         yield batch
+    if damage is not None:
+        raise damage
 
 
 def parts(log: SealedLog, seals: Iterable[Seal], reading: Executor) -> Iterator[Part]:

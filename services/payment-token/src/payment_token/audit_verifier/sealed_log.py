@@ -44,6 +44,15 @@ class Seal:
     signing_key: str | None = None
 
 
+class DamagedLogError(Exception):
+    """The log cannot be read any further. ``index`` is the leaf from which on, ``None`` if only the seals know."""
+
+    def __init__(self, what: str, index: int | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.index = index
+
+
 class TilePlace(NamedTuple):
     level: int
     number: int

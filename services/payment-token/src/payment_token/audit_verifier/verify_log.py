@@ -12,7 +12,7 @@ Of each seal, in order:
 At the end: the right edge, what no seal covers, checkpoints beyond the end, receipts that no record answers to.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ from payment_token.audit_verifier.outside import OutsideCheckpoints, sizes_withi
 from payment_token.audit_verifier.receipts import Receipts
 from payment_token.audit_verifier.records_in_order import Part, batches, parts
 from payment_token.audit_verifier.report import Report
-from payment_token.audit_verifier.sealed_log import LiveLog, Seal, SealedLog
+from payment_token.audit_verifier.sealed_log import DamagedLogError, LiveLog, Seal, SealedLog
 from payment_token.audit_verifier.signed_note import NoteError
 from payment_token.audit_verifier.tile_hashes import LackingError, TileHashes
 from payment_token.audit_verifier.tree import GrowingTree, Tile
@@ -78,15 +78,22 @@ class VerifyLog:
         start = start or Start(0)
         if start.size:
             self._begin_at(start.size)
-        with ThreadPoolExecutor(1, "reading") as reading:
-            for seals in _one_ahead(
-                self._read(seals, reading) for seals in batches(self._log.seals(self._end))
-            ):
-                self._check_seals(seals)
-                self._tiles.check()
-                self._progress(self._end)
+        try:
+            self._check_all_seals()
+        except DamagedLogError as damage:
+            self._report.add(self._end if damage.index is None else damage.index, damage.what)
+            self._tree_is_known = False
         self._check_end(start)
         return self._report
+
+    def _check_all_seals(self) -> None:
+        with ThreadPoolExecutor(1, "reading") as reading:
+            for read in _one_ahead(
+                self._read(seals, reading) for seals in batches(self._log.seals(self._end))
+            ):
+                self._check_seals(read)
+                self._tiles.check()
+                self._progress(self._end)
 
     def _begin_at(self, size: int) -> None:
         self._writers = Writers(self._report, self._receipts, whole=False)
@@ -265,6 +272,7 @@ class VerifyLog:
         for index in differing:
             self._report.add(index, "the record, or its recorded_at, is not what was sealed")
         self._report_broken(of_seal.broken, {*differing})
+        self._writers.forget_hashes(differing)
 
     def _report_broken(
         self, broken: Sequence[Broken], changed: Collection[int] = frozenset()
@@ -345,15 +353,19 @@ class _Reading:
     of_runs: Iterator[Part]
 
 
-def _one_ahead(readings: Iterable[_Reading]) -> Iterator[_Reading]:
+def _one_ahead(readings: Iterator[_Reading]) -> Iterator[_Reading]:
     """Each is begun before the one before it is looked at."""
-    before = None
-    for reading in readings:
-        if before is not None:
-            yield before
-        before = reading
-    if before is not None:
+    before = next(readings, None)
+    while before is not None:
+        damage = following = None
+        try:
+            following = next(readings, None)
+        except DamagedLogError as error:
+            damage = error
         yield before
+        if damage is not None:
+            raise damage
+        before = following
 
 
 @dataclass(frozen=True, slots=True)

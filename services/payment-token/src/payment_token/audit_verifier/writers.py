@@ -1,6 +1,6 @@
 """The writers of a log, followed through the runs of its seals; and what is wrong with their records."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from payment_token.audit_verifier.chains import FIRST_PREVIOUS, Period, Writer, follow
@@ -69,6 +69,12 @@ class Writers:
         """Seals are missing: nobody knows how far each writer came in them."""
         self._known.clear()
         self._whole = False
+
+    def forget_hashes(self, indexes: Collection[int]) -> None:
+        """Of records that are not what was sealed: the ones after them hold the hashes of what was."""
+        for writer in self._known.values():
+            if writer.index in indexes:
+                writer.previous = None
 
     def follow(self, part: Part, period: Period, of_seal: OfSeal) -> None:
         writer = self._writer_at(part.run, part.index, of_seal)

@@ -66,6 +66,9 @@ COMMANDS = {
         more={
             "search": "audit_search:search",
             "review": "audit_review:review_log",
+            "verify": "audit_verify:verify",
+            "prove": "audit_prove:prove",
+            "witness": "audit_witness:witness",
             "export": "audit_export:export",
             "archive": "audit_archive:archive",
             "hold": "audit_hold:app",

@@ -94,6 +94,11 @@ SELECT coalesce(max(last_sequences[place]), -1)
   FROM audit_seals, LATERAL unnest(array_positions(writer_ids, %b)) AS place WHERE tree_size <= %b
 """
 
+_HAS_MONTH: LiteralString = """
+SELECT EXISTS (SELECT FROM pg_inherits
+                WHERE inhparent = 'decrypt_audit_log'::regclass AND inhrelid = to_regclass(quote_ident(%b)))
+"""
+
 _CHAINS: LiteralString = (
     "SELECT writer_id, sealed_sequence, sealed_hash, ended FROM audit_chains ORDER BY writer_id"
 )
@@ -151,6 +156,15 @@ class DatabaseLog:
         wanted = columns(("smallint", "bigint"), [(place.level, place.number) for place in places])
         kept = {(level, tile): hashes for level, tile, hashes in self._all(_TILES, *wanted)}
         return {place: kept[place[:2]] for place in places if place[:2] in kept}
+
+    def entry(self, writer_id: str, sequence: int) -> bytes | None:
+        """Of one record, sealed or not."""
+        rows = self.rows([Run(writer_id, sequence, sequence)], 0)
+        return next((row[2] for row in rows), None)
+
+    def has_month(self, time: datetime) -> bool:
+        """Whether the table has the partition of the month."""
+        return bool(self._value(_HAS_MONTH, f"decrypt_audit_log_{time:%Y_%m}"))
 
     def now(self) -> datetime:
         now: datetime = self._value("SELECT clock_timestamp()")
