@@ -52,7 +52,16 @@ class RestorableServer:
 
     def make(self) -> None:
         self.run(
-            "initdb", "-D", str(self.data), "-U", "postgres", "-E", "UTF8", "--no-locale", "-A", "trust"
+            "initdb",
+            "-D",
+            str(self.data),
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--no-locale",
+            "-A",
+            "trust",
         )
         self.configure(
             listen_addresses="",
@@ -73,7 +82,9 @@ class RestorableServer:
             file.write(lines)
 
     def start(self) -> None:
-        self.run("pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "server.log"), "start")
+        self.run(
+            "pg_ctl", "-D", str(self.data), "-w", "-l", str(self.folder / "server.log"), "start"
+        )
 
     def stop(self) -> None:
         if (self.data / "postmaster.pid").exists():

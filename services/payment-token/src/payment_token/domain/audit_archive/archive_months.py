@@ -1,8 +1,9 @@
 """Archive: closed months get into the archive, are verified there, and leave the database when they are old enough.
 
 1. whatever is sealed is exported, and each closed month gets its manifest
-2. a closed month that is not noted yet is verified in the archive by the independent verifier, and noted
-3. a month past the hot period is verified in the archive once more, counted, and taken out of the database
+2. if there is anything to note or to take out of the database, the independent verifier looks at all of the archive
+3. a closed month that is not noted yet is noted
+4. a month past the hot period is counted, here and there, and taken out of the database
 
 Each closed month, and each that left the database, is a record of the log. What was interrupted goes on with the next run.
 """
@@ -67,19 +68,32 @@ class ArchiveMonths:
         for month in await self._close.due(now):
             await self._close(month)
             yield Step(month, "closed")
-        # 2.
-        noted = {export.month: export for export in await self._register.noted()}
-        for month in self._archive.months():
-            if month not in noted or noted[month].verified_at is None:
-                yield await self._note(month)
+        noted = await self._verified_months()
+        new = [month for month in self._archive.months() if month not in noted]
+        leaving = [
+            month
+            for month in await self._partitions.present()
+            if self._retention.leaves_database(month, now)
+        ]
+        # 2. What leaves the database today may have been noted a year ago.
+        if new or leaving:
+            await self._verify(self._archive.location)
         # 3.
-        for month in await self._partitions.present():
-            if self._retention.leaves_database(month, now):
-                yield await self._detach(month)
+        for month in new:
+            yield await self._note(month)
+        # 4.
+        for month in leaving:
+            yield await self._detach(month)
+
+    async def _verified_months(self) -> set[Month]:
+        return {
+            export.month
+            for export in await self._register.noted()
+            if export.verified_at is not None
+        }
 
     async def _note(self, month: Month) -> Step:
         manifest = self._manifest(month)
-        await self._verify(self._archive.location, month)
         # Recorded first: the log may tell of a month that is noted only by the next run, and never leaves one out.
         await self._record(EventKind.MONTH_ARCHIVED, month, manifest)
         await self._register.note_verified(manifest)
@@ -91,13 +105,9 @@ class ArchiveMonths:
             # Made ahead for a log that began later.
             await self._partitions.drop(month)
             return Step(month, "left the database: it was empty")
+        if month not in await self._verified_months():
+            raise ArchiveError(f"{month} is not in this archive: it stays in the database")
         manifest = self._manifest(month)
-        noted = {export.month: export for export in await self._register.noted()}
-        if month not in noted or noted[month].verified_at is None:
-            raise ArchiveError(
-                f"{month} is not in this archive, verified: it stays in the database"
-            )
-        await self._verify(self._archive.location, month)
         archived = archived_records_of(self._archive, month)
         stored = await self._partitions.count(month)
         if archived != stored:

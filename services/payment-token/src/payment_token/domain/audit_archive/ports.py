@@ -110,8 +110,8 @@ class ManifestSigner(Protocol):
 class ArchiveVerifier(Protocol):
     """The independent verifier."""
 
-    async def __call__(self, location: str, month: Month | None = None) -> None:
-        """Raises ArchiveError that says what is wrong, and at which leaf."""
+    async def __call__(self, location: str, since: int = 0) -> None:
+        """All of it, or what was sealed since the tree had a size. Raises ArchiveError that says what is wrong, and where."""
         ...
 
 

@@ -1,10 +1,11 @@
-"""Remove: entries of an archive whose retention is over go. Tiles above them stay, so that consistency is provable for ever.
+"""Remove: entries of an archive whose retention is over go. The tree stays: what was sealed can be proven for ever.
 
 1. a month may go when it is older than its retention, under no hold, and every month before it has gone
 2. the record of it comes first
-3. ``minimum-index`` says from which leaf on the archive is whole; then the bundles, and the tiles of level 0, go
+3. ``minimum-index`` says from which leaf on the archive has entries; then the bundles go
 
-Bundles and tiles that the next month needs too stay with it (C2SP tlog-tiles, pruning by a minimum index).
+A bundle that the next month needs too stays with it (C2SP tlog-tiles, pruning by a minimum index). The hashes of the leaves
+stay, 32 bytes of each: with them the verifier follows the tree from its beginning, and a receipt can still be proven.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -105,7 +106,6 @@ class RemoveExpired:
         ]
         for place in going:
             self._archive.remove(place.entries_path)
-            self._archive.remove(place.path)
         self._archive.remove(REMOVING)
 
     def _minimum_index(self) -> int:

@@ -2,7 +2,7 @@
 
 1. nobody serves or seals meanwhile
 2. the database, the archive and the checkpoints outside must be of one log
-3. the independent verifier must find the archive sound
+3. the independent verifier must find sound what the archive has beyond the restored state
 4. read what has ended since: from the archive beyond the restored state, and from the last minutes before it, whose
    records may be there while what they tell of is not
 5. end it again: tokens and their SAD, API keys, BDKs, keys
@@ -75,7 +75,7 @@ class Recover:
             position = archived_position(self._archive)
             reach = await compared(database, self._archive, position, outside)
             # 3.
-            await self._verify(self._archive.location)
+            await self._verify(self._archive.location, min(reach.restored, reach.archived))
             # 4.
             endings = await self._endings(database, position, reach)
             # 5.
