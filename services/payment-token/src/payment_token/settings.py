@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     max_token_ttl_hours: int = Field(9600, ge=1, le=87_600)
 
     audit_hot_months: int = Field(13, ge=3, le=120)
-    audit_retention_years: int = Field(7, ge=1, le=100)
+    audit_retention_years: float = Field(7, gt=0, le=100)
 
     _folder: Path = PrivateAttr(DEVELOPMENT_FOLDER)
 

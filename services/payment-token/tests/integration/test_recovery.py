@@ -10,9 +10,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from payment_token.bootstrap.archive_verifier import IndependentVerifier
 from payment_token.domain.audit import Actor, AuditEvent, EventKind
 from payment_token.domain.audit_archive.layout import ArchiveError
-from payment_token.domain.recovery.comparison import OutsideCheckpoint, RecoveryError
+from payment_token.domain.recovery.comparison import RecoveryError
+from payment_token.domain.recovery.ports import OutsideCheckpoint
 from payment_token.domain.recovery.recover import Recover, Recovery
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.pool import new_pool
@@ -79,6 +81,7 @@ class Restorable:
         assert location == str(self.made.folder)
         if self.wrong:
             raise ArchiveError(self.wrong)
+        await IndependentVerifier([self.made.log.public_key])(location, since)
 
     async def recover(
         self, url: str, *, keep: bool = True, outside: Sequence[OutsideCheckpoint] | None = None
@@ -319,6 +322,7 @@ async def test_what_lies_between_the_archive_and_the_outside_is_lost_and_said(
     assert '"lost_from": 5' in str(details)
     assert '"lost_to": 9' in str(details)
     assert '"restored_size": 2' in str(details)
+    assert log.outside[-1].root.hex() in str(details)
 
 
 async def test_an_empty_database_gets_the_whole_log(log: Restorable) -> None:
@@ -344,6 +348,16 @@ async def test_it_is_refused_while_the_service_runs(log: Restorable) -> None:
 
     with pytest.raises(RecoveryError, match="process 7 on vault-1"):
         await log.recover(url)
+
+
+async def test_it_is_refused_while_the_sealer_runs(log: Restorable) -> None:
+    log.happens(happened())
+    url = log.back_up()
+    await exported(log)
+    with psycopg.connect(url, autocommit=True) as sealer:
+        sealer.execute("SELECT pg_advisory_lock(hashtextextended('payment-token audit sealer', 0))")
+        with pytest.raises(RecoveryError, match="sealer runs"):
+            await log.recover(url)
 
 
 async def test_it_is_refused_while_somebody_writes(log: Restorable) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 
 from payment_token.domain.audit_archive.month import Month
 
@@ -34,19 +35,19 @@ class Retention:
     """A month is in the database for ``hot_months`` after its end, and in the archive for ``years``."""
 
     hot_months: int
-    years: int
+    years: float
 
     def leaves_database(self, month: Month, now: datetime) -> bool:
         return now >= month.later(self.hot_months).end
 
     def expires_at(self, month: Month) -> datetime:
-        return month.later(self.years * _MONTHS_OF_A_YEAR).end
+        return month.later(ceil(self.years * _MONTHS_OF_A_YEAR)).end
 
     def why_kept(self, month: Month, now: datetime, holds: Iterable[Hold]) -> str | None:
         """What a person is told of a month that must stay; ``None`` when it may go from the archive."""
         expires_at = self.expires_at(month)
         if now < expires_at:
-            return f"{month} is kept until {expires_at:%Y-%m-%d}, for {self.years} years"
+            return f"{month} is kept until {expires_at:%Y-%m-%d}, for {self.years:g} years"
         for hold in holds:
             if hold.covers(month):
                 return f"{month} is under the legal hold {hold.hold_id}: {hold.reason}"

@@ -7,7 +7,7 @@ from payment_token.domain.audit_archive.ports import Archive
 from payment_token.domain.audit_archive.position import Position, archived_root
 from payment_token.domain.audit_archive.sealed_log import SealedSeal
 from payment_token.domain.operator_error import OperatorError
-from payment_token.domain.recovery.ports import RestoredDatabase
+from payment_token.domain.recovery.ports import OutsideCheckpoint, RestoredDatabase
 from payment_token.domain.transparency.hashes import EMPTY_ROOT
 
 
@@ -16,20 +16,16 @@ class RecoveryError(OperatorError):
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideCheckpoint:
-    """One that was kept where nobody who restores a database can change it; its signature was checked."""
-
-    size: int
-    root: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Reach:
-    """Sizes of the tree. ``lost_to`` is that of the newest checkpoint outside, where it is beyond all that is left."""
+    """Sizes of the tree. ``abandoned`` is the newest checkpoint outside, where it is beyond all that is left."""
 
     restored: int
     archived: int
-    lost_to: int | None
+    abandoned: OutsideCheckpoint | None
+
+    @property
+    def lost_to(self) -> int | None:
+        return None if self.abandoned is None else self.abandoned.size
 
     @property
     def recovered(self) -> int:
@@ -56,8 +52,9 @@ async def compared(
     for checkpoint in outside:
         await _check(checkpoint, database, archive, position)
     reached = max(restored, position.size)
-    furthest = max((checkpoint.size for checkpoint in outside), default=0)
-    return Reach(restored, position.size, furthest if furthest > reached else None)
+    beyond = [checkpoint for checkpoint in outside if checkpoint.size > reached]
+    abandoned = max(beyond, key=lambda checkpoint: checkpoint.size, default=None)
+    return Reach(restored, position.size, abandoned)
 
 
 async def _root_of_database(

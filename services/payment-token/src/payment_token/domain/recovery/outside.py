@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from payment_token.domain.recovery.comparison import OutsideCheckpoint, RecoveryError
+from payment_token.domain.recovery.comparison import RecoveryError
+from payment_token.domain.recovery.ports import OutsideCheckpoint
 from payment_token.domain.transparency.checkpoint import Checkpoint
 from payment_token.domain.transparency.signed_note import NoteError, VerifierKey, split_notes
 

@@ -12,6 +12,14 @@ from payment_token.domain.recovery.endings import Endings
 
 
 @dataclass(frozen=True, slots=True)
+class OutsideCheckpoint:
+    """One that was kept where nobody who restores a database can change it; its signature was checked."""
+
+    size: int
+    root: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """How many of what was alive are ended now. ``unreadable_tokens`` are under keys that no longer exist."""
 
@@ -47,8 +55,8 @@ class RestoredDatabase(Protocol):
         """Those of so long before its newest record."""
         ...
 
-    async def has_recovered_up_to(self, lost_to: int) -> bool:
-        """Whether a recovery has recorded already that the leaves before this one are lost."""
+    async def has_abandoned(self, checkpoint: OutsideCheckpoint) -> bool:
+        """Whether a recovery has recorded already that this tree was given up."""
         ...
 
     async def put_back(self, entries: Iterator[tuple[SealedSeal, Sequence[Entry]]]) -> int:

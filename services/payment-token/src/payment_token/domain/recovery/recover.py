@@ -29,13 +29,17 @@ from payment_token.domain.audit_archive.position import (
 from payment_token.domain.audit_archive.reading import archived_entries, archived_seals
 from payment_token.domain.audit_archive.sealed_log import Entry, SealedSeal
 from payment_token.domain.recovery.comparison import (
-    OutsideCheckpoint,
     Reach,
     RecoveryError,
     compared,
 )
 from payment_token.domain.recovery.endings import Endings
-from payment_token.domain.recovery.ports import Applied, Restored, RestoredDatabase
+from payment_token.domain.recovery.ports import (
+    Applied,
+    OutsideCheckpoint,
+    Restored,
+    RestoredDatabase,
+)
 
 # A record is written before what it tells of is done: moments, or as long as a custodian takes to destroy a key.
 _BEFORE_RESTORED = timedelta(minutes=10)
@@ -137,8 +141,8 @@ class Recover:
     async def _record(
         self, database: RestoredDatabase, reach: Reach, put_back: int, applied: Applied
     ) -> bool:
-        lost_to = reach.lost_to
-        news = lost_to is not None and not await database.has_recovered_up_to(lost_to)
+        abandoned = reach.abandoned
+        news = abandoned is not None and not await database.has_abandoned(abandoned)
         if not (put_back or applied.any or news):
             return False
         details: dict[str, str | int] = {
@@ -147,8 +151,14 @@ class Recover:
             "records_put_back": put_back,
             **applied.counts,
         }
-        if lost_to is not None:
-            details |= {"lost_from": reach.recovered, "lost_to": lost_to}
+        if abandoned is not None:
+            # The sealer goes on behind a published checkpoint only when the log says that it was given up.
+            details |= {
+                "lost_from": reach.recovered,
+                "lost_to": abandoned.size,
+                "abandoned_tree_size": abandoned.size,
+                "abandoned_root": abandoned.root.hex(),
+            }
         await database.record(details)
         return True
 

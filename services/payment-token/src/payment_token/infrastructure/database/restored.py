@@ -17,7 +17,7 @@ from payment_token.domain.audit_archive.month import Month
 from payment_token.domain.audit_archive.sealed_log import Entry, SealedSeal
 from payment_token.domain.recovery.comparison import RecoveryError
 from payment_token.domain.recovery.endings import Endings
-from payment_token.domain.recovery.ports import Applied
+from payment_token.domain.recovery.ports import Applied, OutsideCheckpoint
 from payment_token.infrastructure.database.ended_again import end_again
 from payment_token.infrastructure.database.put_back import put_back_seals, put_back_tiles
 from payment_token.infrastructure.database.sealed_log import PostgresSealedLog, connected
@@ -25,6 +25,9 @@ from payment_token.infrastructure.database.sealed_log import PostgresSealedLog, 
 # Whoever writes a record or a seal waits for these, and recovery for whoever is at it. Then a process that nobody has
 # stopped, and that has no lease, is found too.
 _LOCKS = "LOCK TABLE decrypt_audit_log, audit_seals, payment_tokens IN SHARE ROW EXCLUSIVE MODE"
+
+# The sealer's own, for as long as it lives.
+_SEALER = "SELECT pg_try_advisory_xact_lock(hashtextextended('payment-token audit sealer', 0))"
 
 _USERS = (
     "SELECT description FROM key_holders WHERE lease_until > clock_timestamp() ORDER BY description"
@@ -34,11 +37,12 @@ _LAST_RECORDS = """
 SELECT record, recorded_at FROM decrypt_audit_log WHERE month >= %s AND recorded_at >= %s ORDER BY recorded_at
 """
 
-_RECOVERED_UP_TO = """
+_ABANDONED = """
 SELECT EXISTS (
     SELECT FROM decrypt_audit_log
      WHERE sequence = 1 AND record LIKE '%%"event":"log_recovered"%%'
-       AND (record::jsonb -> 'details' ->> 'lost_to')::bigint = %s)
+       AND record::jsonb -> 'details' ->> 'abandoned_tree_size' = %s
+       AND record::jsonb -> 'details' ->> 'abandoned_root' = %s)
 """
 
 _RECORD = "INSERT INTO decrypt_audit_log (writer_id, sequence, record) VALUES (%s, %s, %s)"
@@ -88,8 +92,9 @@ class RestoredTables:
             async for record, recorded_at in cursor:
                 yield record.encode(), recorded_at
 
-    async def has_recovered_up_to(self, lost_to: int) -> bool:
-        cursor = await self._connection.execute(_RECOVERED_UP_TO, (lost_to,))
+    async def has_abandoned(self, checkpoint: OutsideCheckpoint) -> bool:
+        parameters = (str(checkpoint.size), checkpoint.root.hex())
+        cursor = await self._connection.execute(_ABANDONED, parameters)
         return await cursor.fetchone() == (True,)
 
     async def put_back(self, entries: Iterator[tuple[SealedSeal, Sequence[Entry]]]) -> int:
@@ -123,6 +128,9 @@ async def _lock(connection: AsyncConnection) -> None:
     await connection.execute("SET LOCAL lock_timeout = '5s'")
     try:
         await connection.execute(_LOCKS)
+        alone = await (await connection.execute(_SEALER)).fetchone()
+        if alone != (True,):
+            reason = "the sealer runs on this database: stop it"
     except LockNotAvailable:
         reason = "somebody writes to this database: stop every process of the service, the sealer and maintenance too"
     except InsufficientPrivilege:
