@@ -13,6 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import pairwise
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature
@@ -140,12 +141,14 @@ def sign_note(text: str, name: str, key: NamedKey) -> str:
 def split_notes(document: str) -> list[str]:
     """The notes of a document that has them one after the other, each followed by an empty line.
 
-    What stands after the last empty line is left out: whoever wrote it was interrupted. For notes whose text has no empty
-    line, as that of a checkpoint.
+    A part of one, which an interruption left behind, is left out, at the end and anywhere else. For notes whose text has
+    no empty line, as that of a checkpoint.
     """
     parts = document.split("\n\n")[:-1]
     return [
-        f"{text}\n\n{signatures}\n" for text, signatures in zip(*[iter(parts)] * 2, strict=False)
+        f"{text}\n\n{signatures}\n"
+        for text, signatures in pairwise(parts)
+        if signatures.startswith(_DASH) and text and not text.startswith(_DASH)
     ]
 
 
