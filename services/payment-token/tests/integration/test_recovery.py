@@ -90,6 +90,7 @@ class Restorable:
             restored=PostgresRestored(url, OPERATOR, "test"),
             archive=self.made.archive,
             verify=self._verify,
+            patience_seconds=0.1,
         )
         return await work(self.outside if outside is None else outside, keep=keep)
 

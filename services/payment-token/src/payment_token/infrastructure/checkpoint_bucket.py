@@ -83,7 +83,9 @@ class CheckpointBucket:
         answer = self._call("get_object", {"Key": key})
         try:
             return bytes(answer["Body"].read(MOST_BYTES)).decode(errors="replace")
-        except Exception:  # noqa: BLE001 - of a stream that breaks botocore and urllib3 raise whatever they like
+        except (
+            Exception
+        ):  # noqa: BLE001 - of a stream that breaks botocore and urllib3 raise whatever they like
             pass
         raise PlaceUnavailableError
 

@@ -13,6 +13,7 @@
 Steps 4 to 8 are one transaction: an interruption leaves the database as it was, and whoever does it twice changes nothing.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -44,6 +45,11 @@ from payment_token.domain.recovery.ports import (
 # A record is written before what it tells of is done: moments, or as long as a custodian takes to destroy a key.
 _BEFORE_RESTORED = timedelta(minutes=10)
 
+LEASE_PATIENCE_SECONDS = 12.0
+"""Somewhat longer than the lease of a process that uses keys."""
+
+_POLL_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
@@ -61,20 +67,24 @@ class Recovery:
 
 
 class Recover:
-    def __init__(self, *, restored: Restored, archive: Archive, verify: ArchiveVerifier) -> None:
+    def __init__(
+        self,
+        *,
+        restored: Restored,
+        archive: Archive,
+        verify: ArchiveVerifier,
+        patience_seconds: float = LEASE_PATIENCE_SECONDS,
+    ) -> None:
         self._restored = restored
         self._archive = archive
         self._verify = verify
+        self._patience_seconds = patience_seconds
 
     async def __call__(self, outside: Sequence[OutsideCheckpoint], *, keep: bool) -> Recovery:
         """Without ``keep`` it is tried and taken back. Raises RecoveryError, ArchiveError."""
         async with self._restored.alone(keep=keep) as database:
             # 1.
-            users = await database.users()
-            if users:
-                raise RecoveryError(
-                    f"the service runs on this database ({', '.join(users)}): stop it, and try again 10 seconds later"
-                )
+            await self._wait_for_users(database)
             # 2.
             position = archived_position(self._archive)
             reach = await compared(database, self._archive, position, outside)
@@ -91,6 +101,17 @@ class Recover:
             # 8.
             recorded = await self._record(database, reach, put_back, applied)
         return Recovery(reach, put_back, endings, applied, recorded)
+
+    async def _wait_for_users(self, database: RestoredDatabase) -> None:
+        """A lease that was restored is nobody's, and ends by itself; one of a process that runs is renewed."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience_seconds
+        while users := await database.users():
+            if loop.time() >= deadline:
+                raise RecoveryError(
+                    f"the service runs on this database ({', '.join(users)}): stop it first"
+                )
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def _endings(
         self, database: RestoredDatabase, position: Position, reach: Reach
