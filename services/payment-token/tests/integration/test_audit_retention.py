@@ -162,6 +162,7 @@ async def test_what_the_verifier_does_not_like_stays_in_the_database(
 
 async def test_rows_that_the_archive_does_not_have_keep_a_month_in_the_database(kept: Kept) -> None:
     kept.made.log.month("2025-06", 70)
+    kept.made.log.month("2025-07", 300)
     await kept.archive("2025-10-01")
     with psycopg.connect(kept.made.url) as database:
         database.execute(
@@ -175,8 +176,16 @@ async def test_rows_that_the_archive_does_not_have_keep_a_month_in_the_database(
     assert "2025-06" in await kept.months_in_database()
 
 
+async def test_a_month_at_the_edge_of_the_tree_stays_until_the_log_has_grown(kept: Kept) -> None:
+    kept.made.log.month("2025-06", 70)
+    assert not leaving(await kept.archive("2026-10-01"))
+    kept.made.log.month("2026-09", 300)
+    assert leaving(await kept.archive("2026-10-01")) == ["2025-06 left the database: 71 records"]
+
+
 async def test_a_detach_that_was_interrupted_is_finished(kept: Kept) -> None:
     kept.made.log.month("2025-06", 70)
+    kept.made.log.month("2025-07", 300)
     await kept.archive("2025-10-01")
     with psycopg.connect(kept.made.url, autocommit=True) as database:
         database.execute(
@@ -269,6 +278,7 @@ async def test_a_hold_that_makes_no_sense_is_refused(kept: Kept) -> None:
 
 async def test_writers_go_on_while_a_month_leaves(kept: Kept) -> None:
     kept.made.log.month("2025-06", 70)
+    kept.made.log.month("2025-07", 300)
     await kept.archive("2025-10-01")
     ended = threading.Event()
 

@@ -47,21 +47,25 @@ class WritingProcess:
 
 
 class SealedLogMaker:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, origin: str = ORIGIN) -> None:
         self._url = url
+        self._origin = origin
         self._writers: dict[UUID, WritingProcess] = {}
-        self._private = Ed25519PrivateKey.generate()
-        self.public_key = self._private.public_key().public_bytes_raw()
         self.tree = GrowingTree()
+        self.use_key(Ed25519PrivateKey.generate())
+
+    def use_key(self, private: Ed25519PrivateKey) -> None:
+        self._private = private
+        self.public_key = private.public_key().public_bytes_raw()
 
     @property
     def key_id(self) -> bytes:
-        return sha256(ORIGIN.encode() + b"\n\x01" + self.public_key).digest()[:4]
+        return sha256(self._origin.encode() + b"\n\x01" + self.public_key).digest()[:4]
 
     @property
     def vkey(self) -> str:
         public = b64encode(b"\x01" + self.public_key).decode()
-        return f"{ORIGIN}+{self.key_id.hex()}+{public}"
+        return f"{self._origin}+{self.key_id.hex()}+{public}"
 
     def write(
         self,
@@ -133,11 +137,11 @@ class SealedLogMaker:
         return self.tree.size
 
     def note(self, size: int, root: bytes) -> str:
-        return self.signed(f"{ORIGIN}\n{size}\n{b64encode(root).decode()}\n")
+        return self.signed(f"{self._origin}\n{size}\n{b64encode(root).decode()}\n")
 
     def signed(self, text: str) -> str:
         signature = b64encode(self.key_id + self._private.sign(text.encode())).decode()
-        return f"{text}\n— {ORIGIN} {signature}\n"
+        return f"{text}\n— {self._origin} {signature}\n"
 
     async def sign(self, text: str) -> str:
         return self.signed(text)

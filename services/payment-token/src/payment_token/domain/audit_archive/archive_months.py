@@ -16,15 +16,17 @@ from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome
 from payment_token.domain.audit_archive.close_months import CloseMonths
 from payment_token.domain.audit_archive.count_month import archived_records_of
 from payment_token.domain.audit_archive.export_log import ExportLog, Report
-from payment_token.domain.audit_archive.layout import ArchiveError, manifest_path
+from payment_token.domain.audit_archive.layout import WIDTH, ArchiveError, manifest_path
 from payment_token.domain.audit_archive.manifest import Manifest
 from payment_token.domain.audit_archive.month import Month
+from payment_token.domain.audit_archive.months_of_archive import end_of_month
 from payment_token.domain.audit_archive.ports import (
     Archive,
     ArchiveVerifier,
     ExportRegister,
     MonthPartitions,
 )
+from payment_token.domain.audit_archive.position import archived_position
 from payment_token.domain.audit_archive.retention import Retention
 from payment_token.domain.ports import AuditLog
 
@@ -73,7 +75,7 @@ class ArchiveMonths:
         leaving = [
             month
             for month in await self._partitions.present()
-            if self._retention.leaves_database(month, now)
+            if self._retention.leaves_database(month, now) and not self._is_at_the_edge(month)
         ]
         # 2. What leaves the database today may have been noted a year ago.
         if new or leaving:
@@ -84,6 +86,13 @@ class ArchiveMonths:
         # 4.
         for month in leaving:
             yield await self._detach(month)
+
+    def _is_at_the_edge(self, month: Month) -> bool:
+        """Of a log that hardly grows: the sealer needs the records below the last tile until the tile is full."""
+        if month not in self._archive.months():
+            return False
+        size = archived_position(self._archive).size
+        return end_of_month(self._archive, month) > size - size % WIDTH
 
     async def _verified_months(self) -> set[Month]:
         return {
