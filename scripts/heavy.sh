@@ -22,6 +22,7 @@ tests=(
     tests/acceptance/test_idempotency_storm.py
     tests/acceptance/test_rotation_under_load.py
     tests/acceptance/test_workers.py
+    tests/integration/test_audit_tampering.py
 )
 
 "$root/scripts/install.sh" --with-dev

@@ -37,6 +37,10 @@ step "Import contracts (import-linter)" "$venv/lint-imports"
 if SOFTHSM2_HOME="${SOFTHSM2_HOME:-$("$root/scripts/softhsm2.sh")}"; then
     export SOFTHSM2_HOME
 fi
+# Likewise the tests that set a server's clock.
+if LIBFAKETIME="${LIBFAKETIME:-$("$root/scripts/faketime.sh")}"; then
+    export LIBFAKETIME
+fi
 step "Tests, on the embedded PostgreSQL" "$venv/pytest" --cov --cov-report=term "$@"
 step "Integration and migration tests, on PostgreSQL 15" \
     "$root/scripts/with_postgres15.sh" "$venv/pytest" tests/integration tests/migration

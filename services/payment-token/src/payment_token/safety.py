@@ -82,6 +82,7 @@ def _custodians_in_clear(settings: Settings) -> Iterator[Finding]:
     endpoints = {
         "KMS_ENDPOINT_URL": settings.kms_endpoint_url,
         "PAYMENT_CRYPTOGRAPHY_ENDPOINT_URL": settings.payment_cryptography_endpoint_url,
+        "S3_ENDPOINT_URL": settings.s3_endpoint_url,
     }
     for name, text in endpoints.items():
         url = urlsplit(text or "")
@@ -160,6 +161,14 @@ def _unsafe_outside_development(settings: Settings) -> Iterator[Finding]:
             Severity.UNWISE,
             "DEVICE_REGISTRATION",
             "open takes payloads of terminals nobody registered.",
+        )
+    if settings.checkpoint_file is None and settings.audit_checkpoint_bucket is None:
+        # Only a sealer needs it, and refuses to start without it.
+        yield Finding(
+            Severity.UNWISE,
+            "AUDIT_CHECKPOINT_FILE",
+            "this or AUDIT_CHECKPOINT_BUCKET must be set where the sealer runs: without checkpoints outside the"
+            " database, whoever has the signing key can rewrite the audit log unseen.",
         )
     if not _is_loopback(settings.metrics_address):
         yield Finding(

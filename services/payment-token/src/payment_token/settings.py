@@ -75,6 +75,21 @@ class Settings(BaseSettings):
     client_crl_file: OptionalPath = None
     worker_policy_file: OptionalPath = None
 
+    audit_log_origin: Annotated[
+        str | None, BeforeValidator(_blank_is_unset), Field(pattern=r"^[^\s+]{1,200}$")
+    ] = None
+    audit_checkpoint_file: OptionalPath = None
+    audit_checkpoint_bucket: Annotated[
+        str | None,
+        BeforeValidator(_blank_is_unset),
+        Field(pattern=r"^s3://[a-z0-9.-]{3,63}(/[^\s?#]*)?$"),
+    ] = None
+    audit_checkpoint_seconds: int = Field(60, ge=1, le=3600)
+    audit_hot_months: int = Field(13, ge=3, le=120)
+    audit_retention_years: float = Field(7, gt=0, le=100)
+    aws_region: OptionalText = None
+    s3_endpoint_url: OptionalText = None
+
     card_checks: CardChecksPolicy | None = None
     device_registration: RegistrationRule | None = None
     idempotency_window_hours: int = Field(24, ge=1, le=720)
@@ -82,9 +97,6 @@ class Settings(BaseSettings):
     sad_epoch_seconds: int = Field(3600, ge=1, le=86_400)
     default_token_ttl_hours: int = Field(24, ge=1)
     max_token_ttl_hours: int = Field(9600, ge=1, le=87_600)
-
-    audit_hot_months: int = Field(13, ge=3, le=120)
-    audit_retention_years: float = Field(7, gt=0, le=100)
 
     _folder: Path = PrivateAttr(DEVELOPMENT_FOLDER)
 
@@ -158,6 +170,18 @@ class Settings(BaseSettings):
     @property
     def in_production(self) -> bool:
         return self.environment is Environment.PRODUCTION
+
+    @property
+    def log_origin(self) -> str:
+        """The name of the audit log in its checkpoints."""
+        return self.audit_log_origin or f"payment-token/{self.environment}/decrypt-audit"
+
+    @property
+    def checkpoint_file(self) -> Path | None:
+        """In production there is none that nobody chose."""
+        if self.audit_checkpoint_file is not None or self.in_production:
+            return self.audit_checkpoint_file
+        return self._folder / "audit-checkpoints"
 
     @property
     def card_checks_policy(self) -> CardChecksPolicy:

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from payment_token.bootstrap.sealer import signing_keys
 from tests.support.databases import own_database
 from tests.support.deployment import Deployment
+from tests.support.deployment_sealing import ORIGIN, seal_all
 from tests.support.sealed_log import SealedLogMaker
-from tests.support.sealing import ORIGIN, seal_all
 
 MANY = 20_000
 SHORT = {"AUDIT_RETENTION_YEARS": "0.5"}
@@ -27,8 +27,8 @@ SHORT = {"AUDIT_RETENTION_YEARS": "0.5"}
 def deployed(tmp_path: Path, server_url: str, template: str) -> Iterator[Deployment]:
     with own_database(server_url, template) as url:
         made = Deployment.made_in(tmp_path / "d", DATABASE_URL=url)
-        with made.serving():
-            # The first keys are made.
+        with made.serving("--only", "internal"):
+            # The first keys are made, and nothing is sealed.
             pass
         yield made
 

@@ -228,3 +228,24 @@ def _wait_for_log(service: RunningService, words: str) -> None:
     while not any(words in line for line in service.log_lines):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_without_a_place_for_the_next_months_records_nothing_is_served(
+    fresh: Deployment, database: psycopg.Connection
+) -> None:
+    months = database.execute(
+        "SELECT inhrelid::regclass::text FROM pg_inherits"
+        " WHERE inhparent = 'decrypt_audit_log'::regclass ORDER BY 1 OFFSET 2"
+    ).fetchall()
+    for (month,) in months:
+        database.execute(f"DROP TABLE {month}")
+
+    refused = fresh.run("serve", "--only", "internal", check=False)
+    assert refused.returncode == 1
+    assert "partitions for 1 months" in refused.stderr
+    assert "payment-token maintain" in refused.stderr
+
+    # A process that maintains makes them first.
+    with fresh.serving() as service:
+        assert httpx.get(service.urls["public"] + "/readyz").status_code == httpx.codes.OK
+    assert fresh.run_here("maintain").stdout.startswith("Made 0 partitions, dropped")

@@ -1,6 +1,5 @@
 """A real restore: a base backup, a point in time, and what the audit log brings back of the time after it."""
 
-import asyncio
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,8 +12,8 @@ import pytest
 from payment_token.infrastructure.database import migration
 from tests.support.databases import keep_near_partitions
 from tests.support.deployment import MERCHANT, Deployment, RunningService
+from tests.support.deployment_sealing import wait_until_sealed
 from tests.support.restorable_server import RestorableServer, restorable_server
-from tests.support.sealing import seal_all
 
 PURPOSES = ("audit-signing", "service", "index")
 
@@ -47,8 +46,8 @@ class Restored:
         )
         return done.stdout + done.stderr
 
-    def seal(self) -> int:
-        return asyncio.run(seal_all(self.deployment, self.checkpoints))
+    def sealed(self) -> int:
+        return wait_until_sealed(self.server.url)
 
     def rows(self, query: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.server.url) as database:
@@ -66,11 +65,7 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
 
 
 def made_and_restored(deployment: Deployment, server: RestorableServer, folder: Path) -> Restored:
-    archive, checkpoints = folder / "archive", folder / "checkpoints"
-
-    def seal() -> int:
-        return asyncio.run(seal_all(deployment, checkpoints))
-
+    archive, checkpoints = folder / "archive", deployment.folder / "audit-checkpoints"
     api_key = deployment.run_here("api-keys", "create", "--merchant", MERCHANT).stdout.strip()
     with deployment.serving() as service, service.public() as pos, service.worker() as worker:
         create = creating(deployment, service, pos)
@@ -80,10 +75,9 @@ def made_and_restored(deployment: Deployment, server: RestorableServer, folder: 
             deployment.run_here("keys", "rotate", "--purpose", purpose)
         kept, revoked_before, revoked_after = create(), create(), create()
         assert service.release(worker, kept).status_code == 200
-        seal()
         server.back_up()
         assert pos.delete(f"/v1/payment-tokens/{revoked_before}").status_code == 204
-        seal()
+        wait_until_sealed(server.url)
         before = server.now()
 
         assert pos.delete(f"/v1/payment-tokens/{revoked_after}").status_code == 204
@@ -93,7 +87,7 @@ def made_and_restored(deployment: Deployment, server: RestorableServer, folder: 
         deployment.run_here("keys", "reencrypt")
         deployment.run_here("keys", "retire", "v1")
         deployment.run_here("keys", "destroy", "v1", "--confirm", "v1")
-    size = seal()
+    size = wait_until_sealed(server.url)
     deployment.run_here("audit", "export", "--to", str(archive), "--all-sealed")
     server.restore(to=before)
     return Restored(
@@ -173,7 +167,7 @@ def check_the_service(restored: Restored) -> None:
 
 def check_the_log(restored: Restored) -> None:
     """It goes on from where it was, and whoever kept checkpoints outside sees one log that only grew."""
-    assert restored.seal() > restored.size
+    assert restored.sealed() > restored.size
     verified = restored.deployment.run(
         "audit", "verify", "--checkpoints", str(restored.checkpoints), "--json", check=False
     )
@@ -185,7 +179,6 @@ def check_the_log(restored: Restored) -> None:
     assert isinstance(details, dict)
     assert details["recovered_size"] == restored.size
     assert details["revoked_tokens"] == 1
-    restored.seal()
     restored.deployment.run_here("audit", "export", "--to", str(restored.archive), "--all-sealed")
     archived = restored.deployment.run(
         "audit",

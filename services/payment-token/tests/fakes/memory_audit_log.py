@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
-from payment_token.domain.audit import AuditEvent, Chain, Receipt
+from payment_token.domain.audit import AuditEvent, Chain, Receipt, not_released
 from payment_token.domain.errors import AuditUnavailableError, TokenGoneError
 from payment_token.domain.ports import TokenChangedError
 from payment_token.domain.token import SADStatus
@@ -28,6 +28,9 @@ class MemoryAuditLog:
         self.events.append(event)
         self.receipts.append(record.receipt)
         return record.receipt
+
+    def take_back(self, event: AuditEvent, receipt: Receipt) -> None:
+        self.events.append(not_released(event, receipt))
 
     async def record_release(self, event: AuditEvent, *, with_sad: bool) -> Receipt:
         if self.fails:

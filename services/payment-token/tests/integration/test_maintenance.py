@@ -9,8 +9,9 @@ import pytest
 
 from payment_token.domain.errors import AuditUnavailableError, DatabaseUnavailableError
 from payment_token.domain.identifiers import MerchantId
-from payment_token.domain.maintain import SPARE_DAYS, MaintenanceError
+from payment_token.domain.maintain import AUDIT_MONTHS_AHEAD, SPARE_DAYS, MaintenanceError
 from payment_token.infrastructure.database import maintenance, migration
+from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
 from payment_token.infrastructure.database.partitions import partition_name
 from tests.support.maintained import LONGEST, MaintainedDatabase, maintained_database
@@ -322,3 +323,30 @@ async def test_what_cannot_be_put_on_record_is_not_purged(kept: MaintainedDataba
         await kept.maintain()
 
     assert await kept.store.get(MERCHANT, gone) is not None
+
+
+async def test_months_of_the_audit_log_are_made_for_a_year(kept: MaintainedDatabase) -> None:
+    months = PostgresAuditMonths(kept.pool)
+    whole = await months.ahead()
+    kept.database.execute(
+        "DO $$ DECLARE part text; BEGIN FOR part IN SELECT inhrelid::regclass FROM pg_inherits"
+        " WHERE inhparent = 'decrypt_audit_log'::regclass ORDER BY 1 DESC LIMIT 12"
+        " LOOP EXECUTE 'DROP TABLE ' || part; END LOOP; END $$"
+    )
+    assert await months.ahead() == 1
+
+    done = await kept.maintain()
+
+    assert done is not None
+    assert (done.audit_months, done.complete) == (12, True)
+    assert await months.ahead() == whole == AUDIT_MONTHS_AHEAD
+
+
+async def test_months_after_a_gap_do_not_count(kept: MaintainedDatabase) -> None:
+    (second,) = kept.database.execute(
+        "SELECT inhrelid::regclass::text FROM pg_inherits"
+        " WHERE inhparent = 'decrypt_audit_log'::regclass ORDER BY 1 OFFSET 1 LIMIT 1"
+    ).fetchone() or ("",)
+    kept.database.execute(f"DROP TABLE {second}")
+
+    assert await PostgresAuditMonths(kept.pool).ahead() == 0

@@ -58,15 +58,15 @@ class ChainOfRows:
         count: int = 1,
         *,
         recorded_at: datetime | None = None,
-        event_time: datetime | None = None,
+        happened_at: datetime | None = None,
         **members: Any,
     ) -> Sequence[AuditRow]:
         """The next records, the first of all ``log_opened`` and the others decrypts, but for ``members``.
 
-        They are written a microsecond apart; ``event_time`` is that of the last one.
+        They are written a microsecond apart; ``happened_at`` is the event time of the last one.
         """
         last = recorded_at or datetime.now(UTC)
-        off = (event_time or last) - last
+        off = (happened_at or last) - last
         written = []
         for number in range(count):
             at = last - timedelta(microseconds=count - 1 - number)

@@ -8,6 +8,7 @@ from payment_token.audit_verifier.outside import OutsideCheckpoints, opened_chec
 from payment_token.audit_verifier.receipts import Receipts
 from payment_token.audit_verifier.report import Report
 from payment_token.audit_verifier.sealed_log import (
+    Damage,
     NotedChain,
     Row,
     Run,
@@ -26,6 +27,7 @@ class ListedLog:
 
     def __init__(self, log: MadeLog, months: Mapping[int, str] | None = None) -> None:
         self.lacking: list[str] = []
+        self.damaged: list[Damage] = []
         self._log = log
         self._rows: dict[str, list[tuple[MadeRow, str]]] = {}
         for place, row in enumerate(log.rows):

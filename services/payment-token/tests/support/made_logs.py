@@ -68,6 +68,7 @@ class MadeLog:
     seals: list[MadeSeal] = field(default_factory=list)
     tiles: dict[tuple[int, int], bytes] = field(default_factory=dict)
     chains: list[tuple[str, int, bytes, bool]] = field(default_factory=list)
+    origin: str = ORIGIN
 
     @property
     def size(self) -> int:
@@ -78,7 +79,13 @@ class MadeLog:
         return [row.leaf for row in self.rows[: self.size]]
 
     def copy(self) -> "MadeLog":
-        return MadeLog(self.rows.copy(), self.seals.copy(), self.tiles.copy(), self.chains.copy())
+        return replace(
+            self,
+            rows=self.rows.copy(),
+            seals=self.seals.copy(),
+            tiles=self.tiles.copy(),
+            chains=self.chains.copy(),
+        )
 
     def checkpoints(self) -> Iterator[str]:
         """The lines of the file outside."""
@@ -91,11 +98,18 @@ class MadeLog:
         seals = self.seals
         if key is not None:
             seals = [
-                replace(seal, root=root, checkpoint=checkpoint(seal.tree_size, root, key))
+                replace(
+                    seal, root=root, checkpoint=checkpoint(seal.tree_size, root, key, self.origin)
+                )
                 for seal in self.seals
                 for root in (tree.root(seal.tree_size),)
             ]
-        return MadeLog(self.rows, seals, tree.tiles(), chains_of(self.rows[: self.size]))
+        return replace(
+            self,
+            seals=seals,
+            tiles=tree.tiles(),
+            chains=chains_of(self.rows[: self.size]),
+        )
 
     def chained_again(self, first: int = 0) -> "MadeLog":
         """Each record holds the hash of the one before it, whatever that is now."""
@@ -188,13 +202,14 @@ def made_log(
     unsealed: int = 0,
     between: timedelta = 10 * _MILLISECOND,
     seed: int = 1,
+    origin: str = ORIGIN,
 ) -> MadeLog:
     """Three writers at a time; now and then one ends, or is given up, and another one begins.
 
     Records of a seal lie by writer. The unsealed ones follow at once.
     """
     maker = _Maker(Random(seed), begin, between)  # noqa: S311 - the same log each time
-    log = MadeLog()
+    log = MadeLog(origin=origin)
     while len(log.rows) < records:
         count = min(of_a_seal, records - len(log.rows))
         log.rows += maker.rows(count)

@@ -61,7 +61,7 @@ async def test_card_data_comes_with_its_record(world: World) -> None:
     assert result.sad_part is not None
     assert result.sad_status is SADStatus.LIVE
     (event,) = world.audit_log.events
-    assert [result.receipt] == [str(receipt) for receipt in world.audit_log.receipts]
+    assert [result.receipt] == world.audit_log.receipts
     assert (event.outcome, event.code, event.key_name) == (Outcome.RELEASED, "ok", "v1")
     assert event.fields == {ReleaseField.PAN, ReleaseField.SAD}
     assert CARD.pan not in repr(result) + repr(event)

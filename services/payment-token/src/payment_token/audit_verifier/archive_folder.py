@@ -18,7 +18,14 @@ from pathlib import Path
 
 from payment_token.audit_verifier import times
 from payment_token.audit_verifier.checkpoint import Checkpoint, split_notes
-from payment_token.audit_verifier.sealed_log import DamagedLogError, Row, Run, Seal, TilePlace
+from payment_token.audit_verifier.sealed_log import (
+    Damage,
+    DamagedLogError,
+    Row,
+    Run,
+    Seal,
+    TilePlace,
+)
 from payment_token.audit_verifier.signed_note import NoteError, SignedNote
 from payment_token.audit_verifier.tree import TILE_WIDTH
 
@@ -43,6 +50,7 @@ class ArchiveFolder:
     def __init__(self, folder: Path) -> None:
         """Raises NoArchiveError."""
         self.lacking: list[str] = []
+        self.damaged: list[Damage] = []
         self._folder = folder
         try:
             self._note = (folder / CHECKPOINT).read_text("utf-8")
@@ -84,9 +92,7 @@ class ArchiveFolder:
         index = first_index
         for position, run in enumerate(runs):
             for sequence in range(run.first, run.last + 1):
-                there, entry = self._entry(index)
-                if there:
-                    rows.append(Row(position, sequence, entry, None))
+                rows.append(Row(position, sequence, self._entry(index), None))
                 index += 1
         return rows
 
@@ -100,15 +106,12 @@ class ArchiveFolder:
                 self._lack(path)
         return tiles
 
-    def _entry(self, index: int) -> tuple[bool, bytes | None]:
-        """Whether there must be an entry, or is one; and the entry, unless it has expired or its bundle is lost."""
+    def _entry(self, index: int) -> bytes | None:
+        """``None`` if it has expired, or its bundle is lost or damaged, which is said elsewhere."""
         if index < self.minimum_index:
-            return True, None
+            return None
         entries = self._entries_of(index // TILE_WIDTH)
-        if entries is None:
-            return True, None
-        place = index % TILE_WIDTH
-        return (True, entries[place]) if place < len(entries) else (False, None)
+        return None if entries is None else entries[index % TILE_WIDTH]
 
     def _read_bundle(self, number: int) -> list[bytes] | None:
         width = min(TILE_WIDTH, self._size - number * TILE_WIDTH)
@@ -121,10 +124,13 @@ class ArchiveFolder:
             self._lack(path)
             return None
         except (OSError, EOFError, zlib.error):
-            raise DamagedLogError(f"{path} is damaged", number * TILE_WIDTH) from None
+            bundle = b""
         entries = _split(bundle)
-        if len(entries) > width:
-            raise DamagedLogError(f"{path} has too many entries", number * TILE_WIDTH + width)
+        if len(entries) != width:
+            first = number * TILE_WIDTH
+            what = f"{path} does not have the {width} entries that it should have"
+            self.damaged.append(Damage(first, first + width - 1, what))
+            return None
         return entries
 
     def _lines(self) -> Iterator[tuple[int, int, bytes, list[Run]]]:
@@ -173,7 +179,7 @@ def _parsed(line: bytes) -> tuple[int, int, bytes, list[Run]]:
 
 
 def _split(bundle: bytes) -> list[bytes]:
-    """What an entry lacks at the end of the bundle is not there, which its leaf will show."""
+    """An entry that the bundle ends in is as short as it is there, which its leaf will show."""
     entries, place = [], 0
     while place < len(bundle):
         begin = place + 2

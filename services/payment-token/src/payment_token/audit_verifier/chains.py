@@ -1,6 +1,6 @@
 """The chain of each writer: its records follow each other without a gap, each holds the hash of the one before."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -10,6 +10,7 @@ from payment_token.audit_verifier.record import (
     EVENT_OF_DETACHING,
     EVENT_OF_END,
     EVENT_OF_OPENING,
+    EVENT_OF_RECOVERY,
     Members,
     RecordError,
     read_members,
@@ -18,6 +19,7 @@ from payment_token.audit_verifier.record import (
 )
 
 FIRST_PREVIOUS = b"0" * 64
+_SAYING = frozenset({EVENT_OF_DETACHING, EVENT_OF_RECOVERY})
 _TAIL = times.LENGTH + 1
 _MONTH = len("2026-11")
 
@@ -60,6 +62,14 @@ class Fault:
     unlinked: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the log says of itself: months that have left the database, recoveries."""
+
+    event: bytes
+    details: Mapping[str, object]
+
+
 @dataclass(slots=True)
 class Followed:
     """``leaves`` and ``hashes`` are of the records, whatever their faults."""
@@ -67,7 +77,7 @@ class Followed:
     leaves: list[bytes]
     hashes: list[bytes]
     faults: list[Fault]
-    detached: list[str]
+    said: list[Said]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +108,19 @@ def follow(
         members = [match.groups() for match in matches if match is not None]
         columns = _Columns(first, recorded, hashes, members)
         if _all_well(writer, columns, months, period):
-            detached = _detached(records, [row[0] for row in members])
+            said = _said(records, [row[0] for row in members])
             _advance(writer, columns, ended=members[-1][0] == EVENT_OF_END)
-            return Followed(leaves, hashes, [], detached)
+            return Followed(leaves, hashes, [], said)
     faults: list[Fault] = []
-    detached = []
+    said = []
     for offset, record in enumerate(records):
         separator = entries[offset][-_TAIL : 1 - _TAIL]
         found = _one(
             writer, first + offset, record, separator + recorded[offset], months[offset], period
         )
         faults += [Fault(offset, what, unlinked) for what, unlinked in found.faults]
-        detached += found.detached
-    return Followed(leaves, hashes, faults, detached)
+        said += found.said
+    return Followed(leaves, hashes, faults, said)
 
 
 def _all_well(
@@ -136,6 +146,7 @@ def _all_well(
         and EVENT_OF_OPENING not in events[1:]
         and EVENT_OF_END not in events[:-1]
         and times.are_times(recorded)
+        and times.are_times(event_times)
         and all(
             _is_month(month, time)
             for month, time in {(m, t[:_MONTH]) for m, t in zip(months, recorded, strict=True)}
@@ -156,7 +167,7 @@ def _advance(writer: Writer, columns: _Columns, *, ended: bool) -> None:
 @dataclass(slots=True)
 class _Looked:
     faults: list[tuple[str, bool]]
-    detached: list[str]
+    said: list[Said]
 
 
 def _one(
@@ -170,7 +181,7 @@ def _one(
     """One record by itself: everything that is wrong with it, in words."""
     recorded = ending[1:]
     found: list[tuple[str, bool]] = []
-    detached: list[str] = []
+    said: list[Said] = []
     try:
         members = read_members(record)
     except RecordError as error:
@@ -182,12 +193,12 @@ def _one(
         found += [(what, False) for what in _wrong_times(writer, members, recorded, month, period)]
         writer.ended = writer.ended or members.event == EVENT_OF_END
         if not found:
-            detached = _detached([record], [members.event])
+            said = _said([record], [members.event])
     writer.next_sequence = sequence + 1
     writer.previous = sha256(record).hexdigest().encode()
     if not found:
         writer.latest = max(writer.latest, recorded)
-    return _Looked(found, detached)
+    return _Looked(found, said)
 
 
 def _wrong_members(writer: Writer, sequence: int, members: Members) -> list[str]:
@@ -227,13 +238,11 @@ def _is_month(month: str | None, recorded: bytes) -> bool:
     return month is None or month == recorded.decode("ascii", "replace") + "-01"
 
 
-def _detached(records: Sequence[bytes], events: Sequence[bytes]) -> list[str]:
-    """The months whose records have left the database, as the log itself says."""
-    if EVENT_OF_DETACHING not in events:
+def _said(records: Sequence[bytes], events: Sequence[bytes]) -> list[Said]:
+    if _SAYING.isdisjoint(events):
         return []
-    months = []
-    for record, event in zip(records, events, strict=True):
-        if event == EVENT_OF_DETACHING:
-            details = read_record(record).get("details", {})
-            months.append(str(details.get("month", ""))[:_MONTH])
-    return months
+    return [
+        Said(event, read_record(record).get("details", {}))
+        for record, event in zip(records, events, strict=True)
+        if event in _SAYING
+    ]

@@ -83,9 +83,13 @@ class TrustedKeys:
         raise NoteError("no trusted key signed it")
 
     def witnessed(self, note: str) -> bool:
-        """Whether every witness that is trusted has signed it too."""
+        """Whether a trusted witness has signed it too. Raises NoteError for a signature of one that does not hold."""
         signed = SignedNote.parse(note)
-        return all(signed.signed_by(key) for key in self.witnesses)
+        present = [key for key in self.witnesses if signed.names(key)]
+        for key in present:
+            if not signed.signed_by(key):
+                raise NoteError(f"the signature of the witness {key.name} does not hold")
+        return bool(present)
 
 
 def split_notes(lines: Iterable[str]) -> Iterator[str]:

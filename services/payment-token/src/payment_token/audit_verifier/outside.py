@@ -4,11 +4,22 @@ Whoever owns the database and even the signing key can make a log that is consis
 that others have kept.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from payment_token.audit_verifier.checkpoint import Checkpoint, TrustedKeys
 from payment_token.audit_verifier.report import Report
 from payment_token.audit_verifier.signed_note import NoteError, SignedNote
+
+
+@dataclass(slots=True)
+class Branch:
+    """Checkpoints, one after the other, that the log did not lead to. It agreed with the one before them."""
+
+    agreed: Checkpoint
+    first: Checkpoint
+    last: Checkpoint
+    largest: int
 
 
 class OutsideCheckpoints:
@@ -23,6 +34,9 @@ class OutsideCheckpoints:
         self._agreed = Checkpoint("", start, b"")
         self._waiting: Checkpoint | None = None
         self._checkpoints = iter(checkpoints)
+        self._branch: Branch | None = None
+        self._branches: list[Branch] = []
+        self._own_roots: dict[int, bytes] = {}
 
     def due(self, size: int) -> list[Checkpoint]:
         """The next ones, up to a tree of this size."""
@@ -32,25 +46,55 @@ class OutsideCheckpoints:
             self._waiting = None
         return due
 
-    def compare(self, kept: Checkpoint, root: bytes) -> None:
-        """With the root that the log has at that size."""
+    def compare(self, due: Iterable[Checkpoint], roots: Mapping[int, bytes]) -> None:
+        """With the roots of the log at these sizes, the last of which is that of a seal."""
+        # What was published after a recovery is smaller than what was before, and stands behind it.
+        if self._peek() is not None:
+            self._own_roots.update(roots)
+        for kept in due:
+            root = roots.get(kept.size, self._own_roots.get(kept.size))
+            if root is None:
+                self._go_back(kept)
+            else:
+                self._compare(kept, root)
+
+    def check_end(self, size: int, recoveries: Collection[tuple[int, str]]) -> None:
+        """``recoveries`` are the checkpoints, by size and root, that the log itself says it has abandoned."""
+        while (kept := self._peek()) is not None:
+            self._waiting = None
+            root = self._own_roots.get(kept.size)
+            if kept.size > size or root is not None:
+                self._compare(kept, root)
+            else:
+                self._go_back(kept)
+        self._end_branch()
+        for branch in self._branches:
+            if (branch.last.size, branch.last.root.hex()) in recoveries:
+                self._report.remarks.append(
+                    f"The log was set back to size {branch.agreed.size:,} or more, from size {branch.last.size:,}, and says so"
+                    " (log_recovered): whoever runs it must be able to explain it."
+                )
+            else:
+                self._report_branch(branch, size)
+
+    def _compare(self, kept: Checkpoint, root: bytes | None) -> None:
         self._report.outside_checkpoints += 1
         if kept.root == root:
+            self._end_branch()
             self._agreed = kept
-            return
-        self._report.add(
-            self._agreed.size,
-            f"the log is not the one that was published: {self._place} has another root at size {kept.size},"
-            f" and agrees up to size {self._agreed.size}",
-            kept.size - 1,
-        )
+            self._own_roots = {
+                size: own for size, own in self._own_roots.items() if size > kept.size
+            }
+        elif self._branch is None:
+            self._branch = Branch(self._agreed, kept, kept, kept.size)
+        else:
+            self._branch.last = kept
+            self._branch.largest = max(self._branch.largest, kept.size)
 
-    def go_back(self, kept: Checkpoint) -> None:
+    def _go_back(self, kept: Checkpoint) -> None:
         """One of a size that the log had before. The same one again is what a publisher does that was interrupted."""
-        if kept.size < self._start or (kept.size, kept.root) == (
-            self._agreed.size,
-            self._agreed.root,
-        ):
+        again = (kept.size, kept.root) == (self._agreed.size, self._agreed.root)
+        if kept.size < self._start or again:
             return
         self._report.add(
             kept.size,
@@ -58,16 +102,25 @@ class OutsideCheckpoints:
             self._agreed.size,
         )
 
-    def check_end(self, size: int) -> None:
-        beyond = self._peek()
-        if beyond is None:
+    def _end_branch(self) -> None:
+        if self._branch is not None:
+            self._branches.append(self._branch)
+            self._branch = None
+
+    def _report_branch(self, branch: Branch, size: int) -> None:
+        if branch.first.size > size:
+            self._report.add(
+                size,
+                f"the log has {size} leaves, and {self._place} has a checkpoint of {branch.largest}: its end was cut off, or"
+                " the database is of an earlier time",
+                branch.largest - 1,
+            )
             return
-        largest = max(beyond.size, *(kept.size for kept in self._checkpoints), beyond.size)
         self._report.add(
-            size,
-            f"the log has {size} leaves, and {self._place} has a checkpoint of {largest}: its end was cut off, or the"
-            " database is of an earlier time",
-            largest - 1,
+            branch.agreed.size,
+            f"the log is not the one that was published: {self._place} has another root at size {branch.first.size},"
+            f" and agrees up to size {branch.agreed.size}",
+            branch.first.size - 1,
         )
 
     def _peek(self) -> Checkpoint | None:
@@ -81,16 +134,17 @@ def opened_checkpoints(
 ) -> Iterator[Checkpoint]:
     """Those that a trusted key signed; of others it is reported after which size they stand."""
     size = 0
-    for note, is_last in _with_last(iter(notes)):
+    for note in notes:
         try:
             opened = keys.open(note)
+            report.witnessed += keys.witnessed(note)
         except NoteError as error:
-            if is_last and not _is_note(note):
-                report.remarks.append(
-                    f"{place} ends within a checkpoint: one was just being written, or a write was interrupted"
-                )
-            else:
+            if _is_note(note):
                 report.add(size, f"a checkpoint of {place} after size {size}: {error}")
+            else:
+                report.remarks.append(
+                    f"{place} has half a checkpoint after size {size}: its write was interrupted, or goes on."
+                )
         else:
             size = opened.checkpoint.size
             yield opened.checkpoint
@@ -106,13 +160,3 @@ def _is_note(note: str) -> bool:
     except NoteError:
         return False
     return True
-
-
-def _with_last(notes: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    before = next(notes, None)
-    for note in notes:
-        if before is not None:
-            yield before, False
-        before = note
-    if before is not None:
-        yield before, True

@@ -11,40 +11,46 @@ from typing import Any, NamedTuple
 EVENT_OF_OPENING = b"log_opened"
 EVENT_OF_END = b"log_closed"
 EVENT_OF_DETACHING = b"month_detached"
+EVENT_OF_RECOVERY = b"log_recovered"
 
-_TEXT = r'"[^"\\\x00-\x1f\x80-\xff]*+(?:\\(?:["\\bfnrt]|u[0-9a-f]{4})[^"\\\x00-\x1f\x80-\xff]*+)*+"'
+# Characters that need no escape: printable ASCII but for quote and backslash.
+_PLAIN = r"[ !#-\[\]-~]*+"
+_TEXT = rf'"{_PLAIN}(?:\\(?:["\\bfnrt]|u[0-9a-f]{{4}}){_PLAIN})*+"'
 _NUMBER = r"-?(?:0|[1-9][0-9]*+)"
+_HEX = r"[0-9a-f]++"
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z"
 _PAIR = rf"{_TEXT}:(?:{_TEXT}|{_NUMBER})"
 _WRITTEN = re.compile(
     (
-        r'\{(?:"certificate_sha256":"[0-9a-f]{64}",)?+'
+        rf'\{{(?:"certificate_sha256":"{_HEX}",)?+'
         rf'"code":{_TEXT},'
         rf'(?:"details":\{{{_PAIR}(?:,{_PAIR})*+\}},)?+'
         r'"event":"([a-z_]++)",'
-        rf'"event_time":"({_TIME})",'
+        r'"event_time":"([0-9T:.Z-]++)",'
         rf'(?:"fields":\[{_TEXT}(?:,{_TEXT})*+\],)?+'
         rf'"identity":{_TEXT},'
         rf'(?:"key_name":{_TEXT},)?+'
         rf'(?:"merchant_id":{_TEXT},)?+'
         rf'"outcome":{_TEXT},'
-        r'"previous":"([0-9a-f]{64})",'
+        rf'"previous":"({_HEX})",'
         rf'(?:"purpose":{_TEXT},)?+'
         rf'(?:"request_id":{_TEXT},)?+'
         r'"sequence":(0|[1-9][0-9]*+),'
         rf'(?:"source":{_TEXT},)?+'
         rf'(?:"token_id":{_TEXT},)?+'
-        r'"v":1,"writer_id":"([0-9a-f]{32})"\}'
+        rf'"v":1,"writer_id":"({_HEX})"\}}'
     ).encode()
 )
 written = _WRITTEN.fullmatch
-"""Matches a record of today's form. Its groups are those of :class:`Members`."""
+"""Matches a record of today's form. Its groups are those of :class:`Members`, whose lengths it does not look at."""
 
+# In the order of Members.
 _FORMS = {
-    "event": re.compile(r"[a-z_]+"),
-    "event_time": re.compile(_TIME, re.ASCII),
-    "previous": re.compile(r"[0-9a-f]{64}"),
-    "writer_id": re.compile(r"[0-9a-f]{32}"),
+    "event": re.compile(rb"[a-z_]+"),
+    "event_time": re.compile(_TIME.encode()),
+    "previous": re.compile(rb"[0-9a-f]{64}"),
+    "sequence": re.compile(rb"[0-9]+"),
+    "writer_id": re.compile(rb"[0-9a-f]{32}"),
 }
 
 
@@ -65,18 +71,24 @@ class Members(NamedTuple):
 def read_members(record: bytes) -> Members:
     """Raises RecordError."""
     match = written(record)
-    if match is not None:
-        return Members(*match.groups())
-    members = read_record(record)
-    for name, form in _FORMS.items():
-        value = members.get(name)
-        if not isinstance(value, str) or not form.fullmatch(value):
+    members = _texts_of(record) if match is None else Members(*match.groups())
+    for value, (name, form) in zip(members, _FORMS.items(), strict=True):
+        if not form.fullmatch(value):
             raise RecordError(f"{name} is not there, or not of its form")
+    return members
+
+
+def _texts_of(record: bytes) -> Members:
+    members = read_record(record)
     sequence = members.get("sequence")
-    if type(sequence) is not int or sequence < 0:
+    if type(sequence) is not int:
         raise RecordError("sequence is not there, or no number")
-    event, event_time, previous, writer_id = (str(members[name]).encode() for name in _FORMS)
-    return Members(event, event_time, previous, b"%d" % sequence, writer_id)
+    texts = {name: _text(members.get(name)) for name in _FORMS}
+    return Members(**{**texts, "sequence": b"%d" % sequence})
+
+
+def _text(value: object) -> bytes:
+    return value.encode("ascii", "replace") if isinstance(value, str) else b""
 
 
 def read_record(record: bytes) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Report:
     writers: int = 0
     tiles: int = 0
     outside_checkpoints: int = 0
+    witnessed: int = 0
     receipts: int = 0
     unsealed: int = 0
     months: int = 0
@@ -91,6 +92,7 @@ class Report:
             "writers": self.writers,
             "tiles": self.tiles,
             "outside_checkpoints": self.outside_checkpoints,
+            "witnessed": self.witnessed,
             "receipts": self.receipts,
             "unsealed": self.unsealed,
             "months": self.months,

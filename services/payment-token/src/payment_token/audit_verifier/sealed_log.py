@@ -45,12 +45,16 @@ class Seal:
 
 
 class DamagedLogError(Exception):
-    """The log cannot be read any further. ``index`` is the leaf from which on, ``None`` if only the seals know."""
+    """The log cannot be read any further. The text says why."""
 
-    def __init__(self, what: str, index: int | None = None) -> None:
-        super().__init__(what)
-        self.what = what
-        self.index = index
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Something of a log that cannot be read, from leaf ``index`` to ``last``. The verification goes on without it."""
+
+    index: int
+    last: int
+    what: str
 
 
 class TilePlace(NamedTuple):
@@ -62,11 +66,13 @@ class TilePlace(NamedTuple):
 class SealedLog(Protocol):
     """``keeps_partial_tiles``: it has the tiles of its right edge too, though they are not full.
 
-    ``lacking`` grows by whatever the source misses as it is read, in words: parts that are lost, not ones that were changed.
+    ``lacking`` grows by whatever the source misses as it is read, in words: parts that are lost, not ones that were
+    changed; and ``damaged`` by those.
     """
 
     keeps_partial_tiles: bool
     lacking: list[str]
+    damaged: list[Damage]
 
     def size(self) -> int:
         """The number of sealed records, for a progress bar."""

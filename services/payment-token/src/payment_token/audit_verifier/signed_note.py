@@ -97,6 +97,10 @@ class SignedNote:
             raise NoteError("it is not a signed note")
         return cls(text + "\n", tuple(_signature(line) for line in lines[:-1].split("\n")))
 
+    def names(self, key: VerifierKey) -> bool:
+        """Whether it has a signature that says to be of the key."""
+        return any((key.name, key.key_id) == (sig.name, sig.key_id) for sig in self.signatures)
+
     def signed_by(self, key: VerifierKey) -> bool:
         return any(
             key.verifies(self.text, signed.signature)

@@ -81,10 +81,16 @@ class VerifyLog:
         try:
             self._check_all_seals()
         except DamagedLogError as damage:
-            self._report.add(self._end if damage.index is None else damage.index, damage.what)
-            self._tree_is_known = False
+            # What would be at the end is not known, nor what answers to receipts.
+            self._report.add(self._end, str(damage))
+            self._report_damages()
+            return self._report
         self._check_end(start)
         return self._report
+
+    def _report_damages(self) -> None:
+        for damage in self._log.damaged:
+            self._report.add(damage.index, damage.what, damage.last)
 
     def _check_all_seals(self) -> None:
         with ThreadPoolExecutor(1, "reading") as reading:
@@ -116,6 +122,9 @@ class VerifyLog:
         if opened is not None and opened.checkpoint.root != self._tree.root():
             self._report.add(0, "the tiles do not have the root that was signed", size - 1)
             self._tree_is_known = False
+            return
+        for place in self._outside:
+            place.compare(place.due(size), {size: self._tree.root()})
 
     def _read(self, seals: Sequence[Seal], reading: Executor) -> "_Reading":
         soundness = [self._is_sound(seal) for seal in seals]
@@ -220,14 +229,18 @@ class VerifyLog:
         self._absent.add(of_seal.missing, self._sealed_at, seal.sealed_at)
 
     def _settle(self, seal: Seal, opened: Opened | None, of_seal: OfSeal) -> None:
-        due = [(place, kept) for place in self._outside for kept in place.due(seal.tree_size)]
+        due = [(place, place.due(seal.tree_size)) for place in self._outside]
         expected = opened.checkpoint.root if opened is not None else seal.root
         grown = self._grown(seal, of_seal, expected) if self._tree_is_known else None
         if grown is None:
             if self._tree_is_known:
                 self._lose_tree(seal, of_seal)
+            else:
+                self._report_broken(of_seal.broken)
             return
-        inner = sizes_within(seal.first_index, seal.tree_size, (kept for _, kept in due))
+        inner = sizes_within(
+            seal.first_index, seal.tree_size, (kept for _, of_place in due for kept in of_place)
+        )
         roots = {seal.tree_size: grown.tree.root()}
         for size in inner:
             before = self._tree.copy()
@@ -235,11 +248,8 @@ class VerifyLog:
             roots[size] = before.root()
         self._tree = grown.tree
         self._tiles.add(grown.tiles)
-        for place, kept in due:
-            if kept.size in roots:
-                place.compare(kept, roots[kept.size])
-            else:
-                place.go_back(kept)
+        for place, of_place in due:
+            place.compare(of_place, roots)
 
     def _grown(self, seal: Seal, of_seal: OfSeal, expected: bytes | None) -> "_Grown | None":
         """By the leaves of the records, else those of the tiles: whichever have the root that was signed."""
@@ -316,9 +326,12 @@ class VerifyLog:
             unsealed = Unsealed(self._live, self._writers, report, self._receipts, self._end)
             unsealed.check(self._sealed_at, start.since)
         for place in self._outside:
-            place.check_end(self._end)
+            place.check_end(self._end, self._writers.recoveries)
+        if self._keys.witnesses and not report.witnessed:
+            report.incomplete.append("no checkpoint was found that a trusted witness has signed")
         self._check_receipts(start)
         report.incomplete += self._log.lacking
+        self._report_damages()
 
     def _check_absent(self) -> None:
         detached = self._writers.detached_months

@@ -3,11 +3,14 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from payment_token.audit_verifier.chains import FIRST_PREVIOUS, Period, Writer, follow
+from payment_token.audit_verifier.chains import FIRST_PREVIOUS, Period, Said, Writer, follow
 from payment_token.audit_verifier.receipts import Receipts
+from payment_token.audit_verifier.record import EVENT_OF_DETACHING
 from payment_token.audit_verifier.records_in_order import Part
 from payment_token.audit_verifier.report import Report
 from payment_token.audit_verifier.sealed_log import Row, Run
+
+_MONTH = len("2026-11")
 
 
 @dataclass(slots=True)
@@ -51,6 +54,7 @@ class Writers:
         self._whole = whole
         self._known: dict[str, Writer] = {}
         self.detached_months: set[str] = set()
+        self.recoveries: set[tuple[int, str]] = set()
 
     @property
     def whole(self) -> bool:
@@ -144,7 +148,8 @@ class Writers:
         entries = [row[2] or b"" for row in rows]
         followed = follow(writer, first, entries, [row[3] for row in rows], period)
         of_seal.leaves += followed.leaves
-        self.detached_months.update(followed.detached)
+        for said in followed.said:
+            self._note(said)
         for fault in followed.faults:
             place = index + fault.offset
             if fault.unlinked:
@@ -155,6 +160,14 @@ class Writers:
         writer.index = index + len(rows) - 1
         self._report.records += len(rows)
         self._check_receipts(writer, first, followed.hashes, index)
+
+    def _note(self, said: Said) -> None:
+        if said.event == EVENT_OF_DETACHING:
+            self.detached_months.add(str(said.details.get("month", ""))[:_MONTH])
+        else:
+            size = str(said.details.get("abandoned_tree_size", ""))
+            if size.isdecimal():
+                self.recoveries.add((int(size), str(said.details.get("abandoned_root"))))
 
     def _check_receipts(
         self, writer: Writer, first: int, hashes: Sequence[bytes], index: int

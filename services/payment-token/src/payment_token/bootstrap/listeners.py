@@ -22,6 +22,7 @@ from payment_token.api.rest.token_models import CreateTokenBody
 from payment_token.api.tls import mutual_context, server_context
 from payment_token.bootstrap.audit import this_process
 from payment_token.bootstrap.recorded_policy import RecordedPolicy
+from payment_token.bootstrap.sealer import Sealer
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
@@ -34,6 +35,12 @@ class Role(StrEnum):
     PUBLIC = "public"
     INTERNAL = "internal"
     MAINTAIN = "maintain"
+    SEALER = "sealer"
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers requests. What does not is one process of a deployment, with a login of its own."""
+        return self in (Role.PUBLIC, Role.INTERNAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,13 @@ def addresses(settings: Settings, roles: Collection[Role]) -> dict[str, str]:
     }
 
 
-def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
+def build_listeners(
+    service: Service, roles: Collection[Role], sealer: Sealer | None = None
+) -> Listeners:
     """Raises ConfigurationError when a certificate, a key or the policy is missing or wrong."""
     settings, metrics = service.settings, RequestMetrics()
+    if sealer is not None:
+        sealer.metrics.register_in(metrics.registry)
     documented = not settings.in_production
     health = health_routes(service.readiness)
     counted = metrics_route(of_all_processes(metrics.registry))
@@ -107,10 +118,21 @@ def build_listeners(service: Service, roles: Collection[Role]) -> Listeners:
     return Listeners(tuple(listeners), policy)
 
 
-def maintenance_listeners(settings: Settings, upkeep: Upkeep) -> Listeners:
-    """Of a process that only maintains: health and metrics."""
-    health = health_routes(upkeep.readiness)
-    return Listeners((_metrics_listener(settings, RequestMetrics(), health),), None)
+def background_listeners(
+    settings: Settings, upkeep: Upkeep | None, sealer: Sealer | None
+) -> Listeners:
+    """Of a process that only maintains or seals: health and metrics."""
+    metrics = RequestMetrics()
+    if sealer is not None:
+        sealer.metrics.register_in(metrics.registry)
+
+    async def readiness() -> dict[str, str]:
+        failing = {}
+        for part in (upkeep, sealer):
+            failing.update({} if part is None else await part.readiness())
+        return failing
+
+    return Listeners((_metrics_listener(settings, metrics, health_routes(readiness)),), None)
 
 
 def _metrics_listener(settings: Settings, metrics: RequestMetrics, health: APIRouter) -> Listener:

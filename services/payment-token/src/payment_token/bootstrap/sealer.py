@@ -67,6 +67,7 @@ class Sealer:
         self._alarmed = ""
         self._refused = 0
         self._stands_by = False
+        self._pause = SEAL_SECONDS
         self._ending = asyncio.Event()
 
     @property
@@ -153,8 +154,6 @@ class Sealer:
         )
         self._offer(done.note)
 
-    _pause = SEAL_SECONDS
-
     def _offer(self, note: str | None) -> None:
         if note is not None:
             for publication in self._publications:
@@ -234,18 +233,18 @@ def _places(settings: Settings) -> tuple[CheckpointFile | None, CheckpointBucket
             "AUDIT_CHECKPOINT_FILE or AUDIT_CHECKPOINT_BUCKET is required: the sealer publishes the state of the audit"
             " log outside the database."
         )
-    return (
-        None if path is None else CheckpointFile(path),
-        (
-            None
-            if url is None
-            else CheckpointBucket(
-                url,
-                settings.audit_retention_years,
-                region=settings.aws_region,
-                endpoint_url=settings.s3_endpoint_url,
-            )
-        ),
+    file = None if path is None else CheckpointFile(path)
+    return file, None if url is None else _bucket(url, settings)
+
+
+def _bucket(url: str, settings: Settings) -> CheckpointBucket:
+    if settings.aws_region is None:
+        raise ConfigurationError("AWS_REGION is required by AUDIT_CHECKPOINT_BUCKET.")
+    return CheckpointBucket(
+        url,
+        settings.audit_retention_years,
+        region=settings.aws_region,
+        endpoint_url=settings.s3_endpoint_url,
     )
 
 

@@ -14,6 +14,8 @@ from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
+from payment_token.domain.key_life.version import KeyPurpose
+from payment_token.domain.ports import VersionedKeys
 from payment_token.domain.release import Release
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.self_test import CryptographyState
@@ -23,6 +25,7 @@ from payment_token.domain.view_token import ViewToken
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
+from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.partitions import PostgresPartitions
@@ -34,6 +37,7 @@ from payment_token.settings import Settings
 
 SELF_TEST_FAILED = "self_test_failed"
 PARTITIONS_MISSING = "partitions_missing"
+AUDIT_MONTHS_MISSING = "audit_months_missing"
 
 
 class Service:
@@ -62,6 +66,7 @@ class Service:
         )
         self.audit_log = audit_log
         self._partitions = PostgresPartitions(pool, settings.max_ttl)
+        self.audit_months = PostgresAuditMonths(pool)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
@@ -139,6 +144,11 @@ class Service:
             epoch_keys=self._epoch_keys,
         )
 
+    @property
+    def signing_keys(self) -> VersionedKeys:
+        """Those of the audit log."""
+        return GuardedKeys(self.keys.rings[KeyPurpose.AUDIT_SIGNING], self.keys.cryptography)
+
     async def readiness(self) -> dict[str, str]:
         """What is not ready, by name."""
         failing = await self.readiness_to_release()
@@ -159,6 +169,12 @@ class Service:
             "audit": self.audit_log.check_writable,
         }
         failing = {}
+        try:
+            # Maintenance makes a year of them: it has failed for as long, and the releases of next month are about to.
+            if await self.audit_months.ahead() < 1:
+                failing["audit_months"] = AUDIT_MONTHS_MISSING
+        except PaymentTokenError as error:
+            failing["audit_months"] = error.code
         if self.keys.cryptography.stopped:
             # No word about the custodian, whom nobody asks any more.
             del checks["key_custodian"]

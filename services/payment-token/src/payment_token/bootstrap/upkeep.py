@@ -61,11 +61,12 @@ class Upkeep:
             self._say(done)
 
     def _say(self, done: Maintained) -> None:
-        if done.made or done.dropped or done.keys:
+        if done.made or done.audit_months or done.dropped or done.keys:
             logger.info(
                 "maintained",
                 extra={
                     "partitions_made": done.made,
+                    "audit_months_made": done.audit_months,
                     "partitions_dropped": done.dropped,
                     "about_tokens": done.about_tokens,
                     "idempotency_keys": done.keys,

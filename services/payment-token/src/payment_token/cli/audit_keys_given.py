@@ -33,7 +33,7 @@ def keys_of_archive(folder: Path) -> TrustedKeys:
 
 
 def log_origin(settings: Settings) -> str:
-    configured: str | None = getattr(settings, "audit_log_origin", None)
+    configured: str | None = getattr(settings, "log_origin", None)
     return configured or f"payment-token/{settings.environment}/decrypt-audit"
 
 

@@ -73,6 +73,7 @@ def _show_counts(report: Report) -> None:
         "writers": f"{report.writers:,}",
         "tiles": f"{report.tiles:,}",
         "checkpoints kept outside": f"{report.outside_checkpoints:,}",
+        "of them signed by a witness": f"{report.witnessed:,}",
         "receipts": f"{report.receipts:,}",
         "months of the archive": f"{report.months:,}",
         "records not sealed yet": f"{report.unsealed:,}",

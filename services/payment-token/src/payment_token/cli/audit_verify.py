@@ -87,7 +87,7 @@ def verify(
 
 
 def checkpoint_files(settings: Settings) -> list[Path]:
-    configured: Path | None = getattr(settings, "audit_checkpoint_file", None)
+    configured: Path | None = getattr(settings, "checkpoint_file", None)
     file = configured or settings.folder / _CHECKPOINT_FILE
     return [file] if file.is_file() else []
 

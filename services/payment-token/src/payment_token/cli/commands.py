@@ -72,6 +72,7 @@ COMMANDS = {
             "export": "audit_export:export",
             "archive": "audit_archive:archive",
             "hold": "audit_hold:app",
+            "keys": "audit_keys:keys",
         },
     ),
     "recover": Command(

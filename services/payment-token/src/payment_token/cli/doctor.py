@@ -5,7 +5,7 @@ import asyncio
 import typer
 
 from payment_token.bootstrap.listeners import Role, build_listeners
-from payment_token.bootstrap.service import PARTITIONS_MISSING, Service
+from payment_token.bootstrap.service import AUDIT_MONTHS_MISSING, PARTITIONS_MISSING, Service
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
@@ -18,7 +18,10 @@ from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.safety import Severity, configuration_findings
 from payment_token.settings import ConfigurationError, Settings
 
-_ADVICE = {PARTITIONS_MISSING: f"{PARTITIONS_MISSING}: payment-token maintain"}
+_ADVICE = {
+    missing: f"{missing}: payment-token maintain"
+    for missing in (PARTITIONS_MISSING, AUDIT_MONTHS_MISSING)
+}
 _STYLES = {"ok": "green", Severity.UNWISE.value: "yellow", Severity.REFUSED.value: "red"}
 
 

@@ -31,8 +31,11 @@ def maintain() -> None:
 
 def _what_was_done(done: Maintained) -> str:
     tokens = f" (about {done.about_tokens:,} tokens)" if done.dropped else ""
+    months = (
+        f" and {_count(done.audit_months, 'month')} of the audit log" if done.audit_months else ""
+    )
     return (
-        f"Made {_count(done.made, 'partition')}, dropped {done.dropped:,}{tokens},"
+        f"Made {_count(done.made, 'partition')}{months}, dropped {done.dropped:,}{tokens},"
         f" purged {_count(done.keys, 'idempotency key')}"
     )
 

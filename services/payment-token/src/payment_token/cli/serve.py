@@ -27,7 +27,7 @@ def serve(
     only: list[Role] = typer.Option(
         [],
         "--only",
-        help="Run only this part; repeatable. Default: everything; outside development all but maintain.",
+        help="Run only this part; repeatable. Default: everything; outside development public and internal.",
     ),
     workers: int = typer.Option(
         1,
@@ -41,16 +41,16 @@ def serve(
     settings = settings_to_serve_with()
     roles = only or default_roles(settings)
     url = database_url(settings)
-    # One process maintains at a time, so a second one that did nothing else would only stand by.
-    if workers > 1 and set(roles) != {Role.MAINTAIN}:
+    # One process maintains or seals at a time, so a second one that did nothing else would only stand by.
+    if workers > 1 and any(role.answers for role in roles):
         serve_many(settings, roles, workers)
     else:
         uvloop.run(_serve(settings, url, roles))
 
 
 def default_roles(settings: Settings) -> list[Role]:
-    """Outside development a process that answers requests does not get the login that maintenance needs."""
-    return [role for role in Role if settings.in_development or role is not Role.MAINTAIN]
+    """Outside development a process that answers requests does not get the logins that maintenance and sealing need."""
+    return [role for role in Role if settings.in_development or role.answers]
 
 
 async def _serve(settings: Settings, url: str, roles: list[Role]) -> None:

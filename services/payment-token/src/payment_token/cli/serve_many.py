@@ -83,6 +83,8 @@ async def _look_after(
 def _command(number: int, link: int, roles: Collection[Role]) -> list[str]:
     words = [sys.executable, "-m", "payment_token", COMMAND]
     words += ["--number", str(number), "--link", str(link)]
-    words += [word for role in roles for word in ("--only", role.value)]
+    # The first of them seals for all.
+    played = [role for role in roles if number == 1 or role is not Role.SEALER]
+    words += [word for role in played for word in ("--only", role.value)]
     env_file = chosen_env_file()
     return words if env_file is None else [*words, "--env-file", str(env_file)]

@@ -4,26 +4,31 @@ import asyncio
 import gc
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from payment_token.bootstrap.listeners import (
     Listeners,
     Role,
+    background_listeners,
     build_listeners,
-    maintenance_listeners,
 )
+from payment_token.bootstrap.sealer import Sealer, signing_keys
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.cli.deployment import load_settings
+from payment_token.infrastructure.database.audit_months import NEEDED_AHEAD
 from payment_token.infrastructure.database.embedded import EmbeddedServerError
 from payment_token.infrastructure.database.location import embedded_server
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.safety import check_safe_to_start
-from payment_token.settings import Settings
+from payment_token.settings import ConfigurationError, Settings
 
 logger = logging.getLogger(__name__)
+
+_MAINTENANCE_SECONDS = 30.0
 
 _GARBAGE_THRESHOLDS = (20_000, 20, 20)
 
@@ -41,18 +46,50 @@ def settings_to_serve_with(serving_process: int | None = None) -> Settings:
 async def started(
     settings: Settings, url: str, roles: Collection[Role]
 ) -> AsyncIterator[Listeners]:
-    """What the roles need, at work while the block runs. A process that only maintains opens no key."""
+    """What the roles need, at work while the block runs.
+
+    A process that only maintains opens no key, and one that only seals none but those that sign.
+    """
     async with AsyncExitStack() as stack:
-        upkeep = Upkeep(settings, url)
-        if Role.MAINTAIN in roles:
+        upkeep = Upkeep(settings, url) if Role.MAINTAIN in roles else None
+        if upkeep is not None:
             await stack.enter_async_context(upkeep.kept_up())
-        if set(roles) == {Role.MAINTAIN}:
-            yield maintenance_listeners(settings, upkeep)
+        if not any(role.answers for role in roles):
+            sealer = None
+            if Role.SEALER in roles:
+                keys = await stack.enter_async_context(signing_keys(settings, url))
+                sealer = await _at_work(stack, Sealer(settings, url, keys))
+            yield background_listeners(settings, upkeep, sealer)
             return
         service = await stack.enter_async_context(Service.started(settings, url))
-        listeners = build_listeners(service, roles)
+        await _check_audit_months(service, upkeep)
+        sealer = None
+        if Role.SEALER in roles:
+            sealer = await _at_work(stack, Sealer(settings, url, service.signing_keys))
+        listeners = build_listeners(service, roles, sealer)
         _look_for_garbage_less_often()
         yield listeners
+
+
+async def _check_audit_months(service: Service, upkeep: Upkeep | None) -> None:
+    """Raises ConfigurationError. ``upkeep`` is there where this process maintains the database as well."""
+    ahead = await service.audit_months.ahead()
+    deadline = time.monotonic() + _MAINTENANCE_SECONDS
+    while ahead < NEEDED_AHEAD and upkeep is not None and time.monotonic() < deadline:
+        # This process or another one may be at it.
+        if await upkeep.run() is None:
+            await asyncio.sleep(0.2)
+        ahead = await service.audit_months.ahead()
+    if ahead < NEEDED_AHEAD:
+        raise ConfigurationError(
+            f"The audit log has partitions for {max(ahead, 0)} months after this one, and {NEEDED_AHEAD} are needed before"
+            " anything is released: payment-token maintain makes them, and should run every hour."
+        )
+
+
+async def _at_work(stack: AsyncExitStack, sealer: Sealer) -> Sealer:
+    await stack.enter_async_context(sealer.at_work())
+    return sealer
 
 
 def _look_for_garbage_less_often() -> None:

@@ -1,7 +1,7 @@
 """Maintain: the tables keep the shape that requests rely on, and what has expired goes.
 
 1. one maintainer at a time; whoever comes second does nothing
-2. make the partitions that tokens of the longest life will need, and some more
+2. make the partitions that tokens of the longest life will need, and some more; and those of the audit log for a year
 3. drop each partition whose purge day has come, the oldest first, once that is on record
 4. delete idempotency keys whose window has passed, in batches
 
@@ -20,6 +20,8 @@ from payment_token.domain.operator_error import OperatorError
 
 SPARE_DAYS = 14
 """Partitions beyond the longest life of a token: for so long nobody notices that maintenance does not run."""
+
+AUDIT_MONTHS_AHEAD = 13
 
 _KEYS_IN_A_BATCH = 2_000
 _PAUSE_SECONDS = 0.05
@@ -64,6 +66,10 @@ class MaintainedTables(Protocol):
         """Requests go on meanwhile. Raises BusyError."""
         ...
 
+    async def make_audit_months(self, ahead: int) -> int:
+        """Makes what is not there of this month and so many after it, and returns how many it made. Raises BusyError."""
+        ...
+
     async def drop_partition(self, purge_day: date) -> None:
         """Requests go on meanwhile. May be interrupted at any point, and asked for again. Raises BusyError."""
         ...
@@ -89,9 +95,13 @@ class Purges(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Maintained:
-    """``missing`` and ``kept`` are the purge days whose partitions could not be made or dropped this time."""
+    """``missing`` and ``kept`` are the purge days whose partitions could not be made or dropped this time.
+
+    ``audit_months`` is ``None`` when the partitions of the audit log could not be looked after.
+    """
 
     made: int
+    audit_months: int | None
     dropped: int
     about_tokens: int
     keys: int
@@ -100,7 +110,7 @@ class Maintained:
 
     @property
     def complete(self) -> bool:
-        return not self.missing and not self.kept
+        return not self.missing and not self.kept and self.audit_months is not None
 
 
 class Maintain:
@@ -125,6 +135,7 @@ class Maintain:
             have = {partition.purge_day for partition in present}
             lacking = [day for day in needed if day not in have]
             made = await _make(tables, lacking)
+            audit_months = await _make_audit_months(tables)
             # 3.
             due = [partition for partition in present if partition.purge_day <= today]
             dropped = await self._drop(tables, due)
@@ -132,6 +143,7 @@ class Maintain:
             keys = await _delete_keys(tables)
             return Maintained(
                 made=made,
+                audit_months=audit_months,
                 dropped=dropped,
                 about_tokens=sum(partition.about_tokens for partition in due[:dropped]),
                 keys=keys,
@@ -158,6 +170,13 @@ async def _make(tables: MaintainedTables, days: Sequence[date]) -> int:
             # Whoever is at work on the table is so for every day.
             return made
     return len(days)
+
+
+async def _make_audit_months(tables: MaintainedTables) -> int | None:
+    try:
+        return await tables.make_audit_months(AUDIT_MONTHS_AHEAD)
+    except BusyError:
+        return None
 
 
 async def _delete_keys(tables: MaintainedTables) -> int:

@@ -161,6 +161,10 @@ class AuditLog(Protocol):
         """
         ...
 
+    def take_back(self, event: AuditEvent, receipt: Receipt) -> None:
+        """The card data of this release did not leave after all: a record that says so follows as soon as one can."""
+        ...
+
 
 class WorkerPolicies(Protocol):
     def current(self) -> WorkerPolicy: ...

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
-from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome
+from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome, Receipt
 from payment_token.domain.card_data import PANPart, SADPart, decode_pan_part, decode_sad_part
 from payment_token.domain.errors import (
     AuditUnavailableError,
@@ -62,7 +62,8 @@ class Released:
     pan_part: PANPart
     sad_part: SADPart | None
     sad_status: SADStatus
-    receipt: str
+    event: AuditEvent
+    receipt: Receipt
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +140,14 @@ class Release:
                 pan_part=opened.pan_part,
                 sad_part=opened.sad_part,
                 sad_status=opened.sad_status,
-                receipt=str(receipt),
+                event=event,
+                receipt=receipt,
             )
         raise AuditUnavailableError
+
+    def take_back(self, released: Released) -> None:
+        """Its card data did not leave: the caller had been told of an outage before it was ready."""
+        self._audit_log.take_back(released.event, released.receipt)
 
     async def record_refusal(
         self,

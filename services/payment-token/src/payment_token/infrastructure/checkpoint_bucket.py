@@ -6,6 +6,7 @@ Object Lock, which S3 grants when a bucket is made.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -35,7 +36,7 @@ class CheckpointBucket:
         url: str,
         retention_years: float,
         *,
-        region: str | None,
+        region: str,
         endpoint_url: str | None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -81,13 +82,13 @@ class CheckpointBucket:
         if key is None:
             return None
         answer = self._call("get_object", {"Key": key})
-        try:
-            return bytes(answer["Body"].read(MOST_BYTES)).decode(errors="replace")
-        except (
-            Exception
-        ):  # noqa: BLE001 - of a stream that breaks botocore and urllib3 raise whatever they like
-            pass
-        raise PlaceUnavailableError
+        note = b""
+        # Of a stream that breaks, botocore and urllib3 raise whatever they like. No note is an empty one.
+        with contextlib.suppress(Exception):
+            note = answer["Body"].read(MOST_BYTES)
+        if not note:
+            raise PlaceUnavailableError
+        return note.decode(errors="replace")
 
     def _last_key(self, after: str) -> str | None:
         last = None
@@ -106,7 +107,7 @@ class CheckpointBucket:
     def _call(self, operation: str, parameters: Mapping[str, object]) -> Mapping[str, Any]:
         try:
             return self._opened().call(
-                self._region or "", operation, {"Bucket": self._bucket, **parameters}
+                self._region, operation, {"Bucket": self._bucket, **parameters}
             )
         except (AWSRefusalError, KeyCustodianUnavailableError):
             # It is in the log what S3 says.

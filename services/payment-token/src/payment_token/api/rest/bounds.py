@@ -24,6 +24,8 @@ DEADLINE_SECONDS = 3.0
 BODY_SECONDS = 15.0
 AT_ONCE = 500
 
+_WATCHED = "payment_token.watched"
+
 
 class Bounded:
     """ASGI middleware around an application.
@@ -47,6 +49,7 @@ class Bounded:
             await _answer(OverloadedError(), scope, receive, send)
             return
         request = _Watched(scope, receive, send, self._deadline_seconds)
+        scope[_WATCHED] = request
         self._working += 1
         try:
             await self._app(scope, request.receive, request.send)
@@ -57,6 +60,12 @@ class Bounded:
         finally:
             self._working -= 1
             request.end()
+
+
+def is_given_up(scope: Scope) -> bool:
+    """Whether the caller has been told of an outage, so that nothing of the answer reaches it any more."""
+    watched = scope.get(_WATCHED)
+    return isinstance(watched, _Watched) and watched.given_up
 
 
 class _Watched:

@@ -110,7 +110,7 @@ def _document(released: Released) -> dict[str, object]:
             "sad_status": released.sad_status.value,
         },
         "metadata": dict(released.token.metadata),
-        "audit_receipt": released.receipt,
+        "audit_receipt": str(released.receipt),
     }
 
 

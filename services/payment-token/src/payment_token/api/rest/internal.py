@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
+from payment_token.api.rest.bounds import is_given_up
 from payment_token.api.rest.decrypt_models import DecryptBody, ReleasedBody
 from payment_token.api.rest.openapi import problems, request_body, request_id_parameter
 from payment_token.api.rest.request_body import read_body
@@ -49,6 +50,9 @@ def internal_routes(release: Release) -> APIRouter:
                 attempt.worker, attempt.request_id, attempt.request, refusal
             )
             raise refusal
+        if is_given_up(request.scope):
+            release.take_back(released)
+            raise AuditUnavailableError
         return Response(
             ReleasedBody.render(released),
             headers={"Cache-Control": "no-store"},

@@ -5,7 +5,16 @@ asked keeps. No record holds card data, not even the last four digits.
 """
 
 from payment_token.domain.audit.chain import Chain, Record
-from payment_token.domain.audit.event import Actor, AuditEvent, EventKind, Outcome
+from payment_token.domain.audit.event import Actor, AuditEvent, EventKind, Outcome, not_released
 from payment_token.domain.audit.receipt import Receipt
 
-__all__ = ["Actor", "AuditEvent", "Chain", "EventKind", "Outcome", "Receipt", "Record"]
+__all__ = [
+    "Actor",
+    "AuditEvent",
+    "Chain",
+    "EventKind",
+    "Outcome",
+    "Receipt",
+    "Record",
+    "not_released",
+]

@@ -23,9 +23,11 @@ MOST_BYTES = 8192
 
 _FIRST_PREVIOUS = bytes(32)
 
-_LONGEST_TEXT = 2048
-# A character outside ASCII takes up to twelve characters of a record.
-_LONGEST_FOREIGN_TEXT = 170
+# How many bytes of a record its texts may take, as they are written there. A record that is too long would be refused by
+# the database, with all others of its batch: whoever chose its texts would keep others from being served.
+_ROOM_FOR_IDENTITY = 2048
+_ROOM_FOR_SOURCE = 512
+_ROOM_FOR_DETAILS = 4096
 
 # A NUL, and half of a surrogate pair, are JSON that PostgreSQL does not read.
 _UNREADABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -35,11 +37,12 @@ _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``text`` is ASCII, at most 8,192 bytes; ``hash`` is its SHA-256."""
+    """``text`` is ASCII, at most 8,192 bytes; ``hash`` is its SHA-256. ``time`` is the event's."""
 
     event: AuditEvent
     writer_id: UUID
     sequence: int
+    time: datetime
     text: str
     hash: bytes
 
@@ -67,7 +70,7 @@ class Chain:
         for sequence, event in enumerate(events, self._next):
             text = _encode(_members(event, writer, sequence, previous.hex(), time))
             previous = sha256(text.encode("ascii")).digest()
-            records.append(Record(event, self.writer_id, sequence, text, previous))
+            records.append(Record(event, self.writer_id, sequence, at, text, previous))
         return records
 
     def advance(self, last: Record) -> None:
@@ -86,12 +89,16 @@ def _members(
         members["certificate_sha256"] = actor.certificate_sha256.hex()
     members["code"] = event.code
     if event.details:
-        members["details"] = {name: _plain(event.details[name]) for name in sorted(event.details)}
+        room = _ROOM_FOR_DETAILS // len(event.details)
+        members["details"] = {
+            name: value if isinstance(value, int) else _plain(value, room)
+            for name, value in sorted(event.details.items())
+        }
     members["event"] = event.kind.value
     members["event_time"] = time
     if event.fields:
         members["fields"] = sorted(event.fields)
-    members["identity"] = _plain(actor.identity)
+    members["identity"] = _plain(actor.identity, _ROOM_FOR_IDENTITY)
     if event.key_name is not None:
         members["key_name"] = event.key_name
     if event.merchant_id is not None:
@@ -104,7 +111,7 @@ def _members(
         members["request_id"] = event.request_id
     members["sequence"] = sequence
     if actor.source:
-        members["source"] = _plain(actor.source)
+        members["source"] = _plain(actor.source, _ROOM_FOR_SOURCE)
     if event.token_id is not None:
         members["token_id"] = event.token_id.text
     members["v"] = VERSION
@@ -112,14 +119,11 @@ def _members(
     return members
 
 
-def _plain(value: str | int) -> str | int:
-    """Text that PostgreSQL reads as JSON, and that leaves room for the rest of the record."""
-    if isinstance(value, int):
-        return value
-    if value.isascii():
-        if value.isprintable() and len(value) <= _LONGEST_TEXT:
-            return value
-        value = value[:_LONGEST_TEXT]
-    else:
-        value = value[:_LONGEST_FOREIGN_TEXT]
-    return _UNREADABLE.sub("\ufffd", value)
+def _plain(text: str, room: int) -> str:
+    """Text that PostgreSQL reads as JSON, cut to as much of it as has room."""
+    if len(text) * 2 <= room and text.isascii() and text.isprintable():
+        return text
+    text = _UNREADABLE.sub("\ufffd", text[:room])
+    while (size := len(_encode(text)) - len('""')) > room:
+        text = text[: len(text) * room // size]
+    return text

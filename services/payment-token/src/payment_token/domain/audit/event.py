@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from payment_token.domain.audit.receipt import Receipt
 from payment_token.domain.identifiers import MerchantId, RequestId
 from payment_token.domain.token_id import TokenId
 from payment_token.domain.worker_policy import ReleaseField
@@ -70,3 +71,20 @@ class AuditEvent:
     fields: frozenset[ReleaseField] = frozenset()
     key_name: str | None = None
     details: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def not_released(event: AuditEvent, receipt: Receipt) -> AuditEvent:
+    """Takes a release back: ``event`` may be in the log, with that receipt, and its card data never left."""
+    return AuditEvent(
+        kind=EventKind.NOT_RELEASED,
+        outcome=Outcome.DONE,
+        actor=event.actor,
+        request_id=event.request_id,
+        merchant_id=event.merchant_id,
+        token_id=event.token_id,
+        details={
+            "writer_id": receipt.writer_id.hex,
+            "sequence": receipt.sequence,
+            "record_sha256": receipt.record_hash.hex(),
+        },
+    )

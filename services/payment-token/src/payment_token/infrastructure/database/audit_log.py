@@ -1,6 +1,7 @@
 """The audit log in PostgreSQL. The contract is :class:`payment_token.domain.ports.AuditLog`."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import date
@@ -9,32 +10,45 @@ from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
+from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed, Literal
 
 from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome, Receipt, Record
 from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
 from payment_token.domain.ports import Clock, TokenChangedError
+from payment_token.infrastructure.database.bounded_connection import bounded_connection_of
 from payment_token.infrastructure.database.chain_writer import (
+    BATCH_SECONDS,
     BOUND_SECONDS,
+    OPENING_SECONDS,
     ChainWriter,
     LiveToken,
     NotWrittenError,
+    OutcomeUnknownError,
 )
 from payment_token.infrastructure.database.columns import columns
-from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.partitions import on_day
-from payment_token.infrastructure.database.pool import Pool
+from payment_token.infrastructure.database.pool import AUDIT_CONNECTIONS, Pool
 
-_INSERT: LiteralString = """
+logger = logging.getLogger(__name__)
+
+# A record whose time is not the database's is refused by the sealer, for ever. So a batch that was long on its way, or
+# whose process has not yet heard that the database's clock was set, does not come in. Asked once for all its records.
+_IN_TIME: LiteralString = (
+    "(SELECT %b - clock_timestamp() BETWEEN interval '-1.9 s' AND interval '1.9 s')"
+)
+
+_INSERT: LiteralString = f"""
 INSERT INTO decrypt_audit_log (writer_id, sequence, record)
-SELECT %b, sequence, record FROM unnest(%b::bigint[], %b::text[]) AS arrived (sequence, record) ORDER BY sequence
+SELECT %b, sequence, record FROM unnest(%b::bigint[], %b::text[]) AS arrived (sequence, record)
+ WHERE {_IN_TIME} ORDER BY sequence
 """
 
 # The share lock makes a revocation, and the end of SAD, wait for this transaction or win against it: never both. A token
 # that somebody is just changing is passed over, and its release waits for it by itself. The records are a chain: one that
 # may not be written keeps all of them out, and the statement says which.
 _INSERT_WHERE_LIVE = SQL("""
-WITH arrived AS (
+WITH clocks AS MATERIALIZED (SELECT {in_time} AS agree), arrived AS (
     SELECT * FROM unnest(%b::bigint[], %b::text[], %b::text[], %b::text[], %b::date[], %b::boolean[])
                AS arrived (sequence, record, merchant_id, token_id, purge_day, with_sad)
 ), {of_days}, not_live AS MATERIALIZED (
@@ -43,9 +57,10 @@ WITH arrived AS (
      WHERE token_id IS NOT NULL AND (sad_is_live IS NULL OR (with_sad AND NOT sad_is_live))
 ), written AS (
     INSERT INTO decrypt_audit_log (writer_id, sequence, record)
-    SELECT %b, sequence, record FROM arrived WHERE NOT EXISTS (SELECT FROM not_live) ORDER BY sequence
+    SELECT %b, sequence, record FROM arrived
+     WHERE NOT EXISTS (SELECT FROM not_live) AND (SELECT agree FROM clocks) ORDER BY sequence
 )
-SELECT sequence FROM not_live
+SELECT sequence FROM not_live UNION ALL SELECT -1 FROM clocks WHERE NOT agree
 """)
 
 # Tokens of one purge day lie in one partition, and the plan knows which.
@@ -69,9 +84,29 @@ SELECT coalesce(sad_deadline > clock_timestamp() AND sad_destroyed_at IS NULL, f
 
 _LATEST_SEAL = "SELECT tree_size, root FROM audit_seals ORDER BY tree_size DESC LIMIT 1"
 
-_CAN_WRITE = """
-SELECT has_column_privilege('decrypt_audit_log', 'record', 'INSERT') AND NOT pg_is_in_recovery()
+# Meets the lock, the privileges and the server's mode that an insert meets, and leaves nothing behind.
+_COULD_INSERT = """
+WITH nothing AS (
+    INSERT INTO decrypt_audit_log (writer_id, sequence, record) SELECT NULL, NULL, NULL WHERE false
+)
+SELECT EXISTS (SELECT FROM pg_inherits
+                WHERE inhparent = to_regclass('decrypt_audit_log') AND NOT inhdetachpending
+                  AND inhrelid = to_regclass('decrypt_audit_log_'
+                                             || to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY_MM')))
 """
+
+_INSERT_NOTHING = """
+INSERT INTO decrypt_audit_log (writer_id, sequence, record) VALUES (%s, 0, to_json(repeat('x', 1000))::text)
+"""
+
+# Classes of SQLSTATEs after which a statement has left nothing: data, constraints, transactions, logins, rollbacks,
+# access, resources, limits, states.
+_UNDONE = ("22", "23", "25", "28", "40", "42", "53", "54", "55")
+_CANCELLED = "57014"
+# Of class 40, "statement completion unknown" is what its name says. Of class 23, a record that is there already is ours.
+_UNKNOWN = ("40003", "23505")
+
+_OUT_OF_TIME = -1
 
 # Statements are remembered by the days of their tokens. Most batches have two or three; a statement on more is rare.
 _STATEMENTS = 64
@@ -112,39 +147,67 @@ class PostgresAuditLog:
         if event.merchant_id is None or event.token_id is None:
             raise ValueError("a release names its merchant and token")
         live = LiveToken(event.merchant_id, event.token_id.text, event.token_id.purge_day, with_sad)
+        ends_at = asyncio.get_running_loop().time() + BOUND_SECONDS
         record = await self._chain.write(event, live)
         if record is None:
-            record = await self._write_alone(event, live)
+            record = await self._write_alone(event, live, ends_at)
         return record.receipt
+
+    def take_back(self, event: AuditEvent, receipt: Receipt) -> None:
+        self._chain.take_back(event, receipt)
 
     async def close(self) -> None:
         await self._chain.close(AuditEvent(EventKind.LOG_CLOSED, Outcome.DONE, self._recorder))
 
     async def check_writable(self) -> None:
-        """Raises AuditUnavailableError unless this login may insert, on a server that takes writes."""
+        """Raises AuditUnavailableError unless this login may insert now, on a server that takes writes."""
         with _failures_named():
-            async with connection_of(self._pool) as connection:
-                cursor = await connection.execute(_CAN_WRITE)
-                if await cursor.fetchone() != (True,):
-                    raise AuditUnavailableError
-        # A connection that is found dead is replaced, before a record meets it and its writer has to be given up.
-        await self._writing.check()
+            # Each connection in its turn: one that is dead is replaced, before a record meets it and costs a writer.
+            for _ in range(AUDIT_CONNECTIONS):
+                async with bounded_connection_of(self._writing, BATCH_SECONDS) as connection:
+                    cursor = await connection.execute(_COULD_INSERT)
+                    if await cursor.fetchone() != (True,):
+                        raise AuditUnavailableError
+            if self._chain.is_failing:
+                await self._insert_and_undo()
+                self._chain.is_failing = False
 
-    async def _write_alone(self, event: AuditEvent, live: LiveToken) -> Record:
+    async def _insert_and_undo(self) -> None:
+        """A full disk, or a lock on a partition, is met by whoever really inserts: so not while all is well."""
+        async with (
+            bounded_connection_of(self._writing, BATCH_SECONDS) as connection,
+            connection.transaction(force_rollback=True),
+        ):
+            await connection.execute(_INSERT_NOTHING, (uuid4(),))
+
+    async def _write_alone(self, event: AuditEvent, live: LiveToken, ends_at: float) -> Record:
         """Waits for whoever is changing the token, and keeps everybody from changing it until the record is written."""
-        with _failures_named():
-            async with asyncio.timeout(BOUND_SECONDS), connection_of(self._pool) as connection:
-                cursor = await connection.execute(
-                    on_day(_LIVE_ALONE, live.purge_day), (live.merchant_id, live.token_id)
-                )
-                if await cursor.fetchone() not in _acceptable(live):
-                    raise TokenChangedError
-                return _written(await self._chain.write(event))
+        loop = asyncio.get_running_loop()
+        written = []
+        try:
+            with _failures_named():
+                async with (
+                    bounded_connection_of(self._pool, ends_at - loop.time()) as connection,
+                    connection.transaction(),
+                ):
+                    cursor = await connection.execute(
+                        on_day(_LIVE_ALONE, live.purge_day), (live.merchant_id, live.token_id)
+                    )
+                    if await cursor.fetchone() not in _acceptable(live):
+                        raise TokenChangedError
+                    left = ends_at - loop.time()
+                    written.append(_written(await self._chain.write(event, within=left)))
+            return written.pop()
+        finally:
+            # Whether the token was kept from changing is not known of a transaction that did not end well.
+            for record in written:
+                self._chain.take_back(event, record.receipt)
 
     async def _opening(self) -> AuditEvent:
         """What the log was when this writer began: whoever takes its end away must explain this record."""
-        async with connection_of(self._pool) as connection:
-            row = await (await connection.execute(_LATEST_SEAL)).fetchone()
+        with _failures_named():
+            async with bounded_connection_of(self._writing, OPENING_SECONDS) as connection:
+                row = await (await connection.execute(_LATEST_SEAL)).fetchone()
         tree_size, root = row or (0, b"")
         return AuditEvent(
             EventKind.LOG_OPENED,
@@ -158,32 +221,48 @@ class PostgresAuditLog:
     ) -> Collection[int]:
         connection = None
         try:
-            async with self._writing.connection() as connection:
+            async with bounded_connection_of(self._writing, BATCH_SECONDS) as connection:
                 cursor = connection.cursor(binary=True)
                 await cursor.execute(*_statement(records, live), prepare=True)
-                return [row[0] for row in await cursor.fetchall()] if any(live) else ()
+                if any(live):
+                    refused = {row[0] for row in await cursor.fetchall()}
+                else:
+                    refused = set() if cursor.rowcount else {_OUT_OF_TIME}
         except psycopg.Error as error:
-            # An answer of the server on a connection that goes on is certain: it took the whole statement back.
-            certain = connection is None or (error.sqlstate and not connection.broken)
+            certain = connection is None or _took_it_back(error, connection)
             fault = error.sqlstate or type(error).__name__
-        if certain:
-            raise NotWrittenError(fault)
-        raise ConnectionError(fault)
+        else:
+            if _OUT_OF_TIME not in refused:
+                return refused
+            certain, fault = True, "clocks differ"
+        logger.warning("audit records refused", extra={"fault": fault})
+        if connection is not None and connection.closed:
+            # After a crash or a failover the other connection is as dead as this one, and would cost another writer.
+            await self._writing.drain()
+        raise NotWrittenError if certain else OutcomeUnknownError
+
+
+def _took_it_back(error: psycopg.Error, connection: AsyncConnection) -> bool:
+    """It said so, and goes on. What a pooler in between says of a server that it lost, says nothing."""
+    state = error.sqlstate or ""
+    undone = state[:2] in _UNDONE or state == _CANCELLED
+    return undone and state not in _UNKNOWN and not connection.closed
 
 
 def _statement(
     records: Sequence[Record], live: Sequence[LiveToken | None]
 ) -> tuple[bytes | LiteralString, tuple[object, ...]]:
     writer_id = records[0].writer_id
+    time = records[0].time
     if not any(live):
         rows = [(record.sequence, record.text) for record in records]
-        return _INSERT, (writer_id, *columns(_KINDS[:2], rows))
+        return _INSERT, (writer_id, *columns(_KINDS[:2], rows), time)
     days = tuple(sorted({token.purge_day for token in live if token is not None}))
     of_tokens = [
         (record.sequence, record.text, *(_condition(token)))
         for record, token in zip(records, live, strict=True)
     ]
-    return _where_live(days), (*columns(_KINDS, of_tokens), writer_id)
+    return _where_live(days), (time, *columns(_KINDS, of_tokens), writer_id)
 
 
 def _condition(token: LiveToken | None) -> tuple[object, ...]:
@@ -200,7 +279,9 @@ def _where_live(days: tuple[date, ...]) -> bytes:
         for name, day in zip(names, days, strict=True)
     )
     any_day: Composed = SQL(" UNION ALL ").join(SQL("SELECT * FROM {}").format(n) for n in names)
-    return _INSERT_WHERE_LIVE.format(of_days=of_days, any_day=any_day).as_bytes()
+    return _INSERT_WHERE_LIVE.format(
+        in_time=SQL(_IN_TIME), of_days=of_days, any_day=any_day
+    ).as_bytes()
 
 
 def _acceptable(live: LiveToken) -> Collection[tuple[bool]]:
@@ -218,7 +299,7 @@ def _failures_named() -> Iterator[None]:
     failed = False
     try:
         yield
-    except (PaymentTokenError, TimeoutError):
+    except (PaymentTokenError, psycopg.Error):
         failed = True
     if failed:
         raise AuditUnavailableError

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import Connection
 
 from payment_token.audit_verifier.sealed_log import (
+    Damage,
     NotedChain,
     Row,
     Run,
@@ -31,6 +32,8 @@ _SETTINGS: tuple[LiteralString, ...] = (
     "SET LOCAL enable_hashjoin = off",
     "SET LOCAL enable_mergejoin = off",
     "SET LOCAL enable_seqscan = off",
+    # All rows of a reading are ready before the first is sent, while the verifier is busy with the ones before.
+    "SET LOCAL enable_incremental_sort = off",
     "SET LOCAL work_mem = '64MB'",
     "SET LOCAL jit = off",
     "SET LOCAL plan_cache_mode = force_generic_plan",
@@ -123,6 +126,7 @@ class DatabaseLog:
 
     def __init__(self, connection: Connection) -> None:
         self.lacking: list[str] = []
+        self.damaged: list[Damage] = []
         self._connection = connection
         for setting in _SETTINGS:
             connection.execute(setting)

@@ -69,6 +69,12 @@ _ATTACH = sql.SQL(
     "ALTER TABLE payment_tokens ATTACH PARTITION {name} FOR VALUES FROM ({day}) TO ({next_day})"
 )
 
+_MAKE_AUDIT_MONTHS = """
+SELECT count(*) FILTER (WHERE make_audit_partition(
+           (date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + make_interval(months => number))::date))
+  FROM generate_series(0, %s) AS number
+"""
+
 _DETACHING = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
 
 # Waits, without a lock that anybody else would wait for, until all who use the table now have ended.
@@ -174,6 +180,20 @@ class _Tables:
                 f"Another table or partition has the place of {partition_name(purge_day)}: move it away."
             )
         logger.info("partition made", extra={"purge_day": str(purge_day)})
+
+    async def make_audit_months(self, ahead: int) -> int:
+        made = 0
+
+        async def make() -> bool:
+            nonlocal made
+            cursor = await self._connection.execute(_MAKE_AUDIT_MONTHS, (ahead,))
+            (made,) = await cursor.fetchone() or (0,)
+            return True
+
+        await patiently(make)
+        if made:
+            logger.info("partitions of the audit log made", extra={"months": made})
+        return made
 
     async def drop_partition(self, purge_day: date) -> None:
         name = sql.Identifier(partition_name(purge_day))

@@ -34,7 +34,7 @@ _BATCH = " -c lock_timeout=100ms -c plan_cache_mode=force_generic_plan"
 # The one batch of audit records that is on its way, and a second connection for when the first one dies. Shorter bounds
 # than other statements have: whoever waits for the record hears within two seconds that there is none.
 _AUDIT = " -c statement_timeout=1200ms -c lock_timeout=1100ms -c plan_cache_mode=force_generic_plan"
-_AUDIT_CONNECTIONS = 2
+AUDIT_CONNECTIONS = 2
 _AUDIT_WAIT_SECONDS = 1.0
 
 
@@ -50,7 +50,7 @@ def new_batch_pool(url: str) -> Pool:
 
 def new_audit_pool(url: str) -> Pool:
     """The connections of :mod:`audit_log` that write. Not yet open, as above."""
-    return _pool(url, _SESSION + _AUDIT, _AUDIT_CONNECTIONS, _AUDIT_WAIT_SECONDS)
+    return _pool(url, _SESSION + _AUDIT, AUDIT_CONNECTIONS, _AUDIT_WAIT_SECONDS)
 
 
 def _pool(url: str, options: str, size: int, wait_seconds: float = _WAIT_SECONDS) -> Pool:
@@ -61,6 +61,8 @@ def _pool(url: str, options: str, size: int, wait_seconds: float = _WAIT_SECONDS
             "autocommit": True,
             "options": options,
             "connect_timeout": 2,
+            # A server that has vanished acknowledges nothing any more; the kernel by itself would try for 15 minutes.
+            "tcp_user_timeout": 3000,
             "application_name": "payment-token",
         },
         min_size=1,
