@@ -32,8 +32,6 @@ from payment_token.cli.time_options import parse_time
 from payment_token.infrastructure.database.audit_source import audit_source
 from payment_token.settings import ConfigurationError, Settings
 
-_CHECKPOINT_FILE = "audit-checkpoints"
-
 
 def verify(
     archive: Path | None = typer.Option(
@@ -87,9 +85,8 @@ def verify(
 
 
 def checkpoint_files(settings: Settings) -> list[Path]:
-    configured: Path | None = getattr(settings, "checkpoint_file", None)
-    file = configured or settings.folder / _CHECKPOINT_FILE
-    return [file] if file.is_file() else []
+    file = settings.checkpoint_file
+    return [file] if file is not None and file.is_file() else []
 
 
 def _verify_archive(
