@@ -76,7 +76,7 @@ def build_listeners(
     """Raises ConfigurationError when a certificate, a key or the policy is missing or wrong."""
     settings, metrics = service.settings, RequestMetrics()
     if sealer is not None:
-        sealer.metrics.register_in(metrics.registry)
+        sealer.register_metrics(metrics.registry)
     documented = not settings.in_production
     health = health_routes(service.readiness)
     counted = metrics_route(of_all_processes(metrics.registry))
@@ -124,7 +124,7 @@ def background_listeners(
     """Of a process that only maintains or seals: health and metrics."""
     metrics = RequestMetrics()
     if sealer is not None:
-        sealer.metrics.register_in(metrics.registry)
+        sealer.register_metrics(metrics.registry)
 
     async def readiness() -> dict[str, str]:
         failing = {}

@@ -1,4 +1,4 @@
-"""The sealer as a process of the deployment plays it: one at a time, beside those that stand by."""
+"""The sealer as a process of the deployment plays it: one at a time, beside those that stand by. It also verifies."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,10 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from prometheus_client import CollectorRegistry
+
 from payment_token.bootstrap.background import repeated
+from payment_token.bootstrap.continuous_verification import ContinuousVerification
 from payment_token.bootstrap.sealing_metrics import SealingMetrics
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.version import KeyPurpose
@@ -53,6 +56,7 @@ class Sealer:
         self._logs = PostgresSealedLogs(database_url)
         self._keys = keys
         self.metrics = SealingMetrics()
+        self._verification = ContinuousVerification(database_url, settings.log_origin)
         self._file, self._bucket = _places(settings)
         self._publications = [
             Publication(place, every)
@@ -80,7 +84,8 @@ class Sealer:
         sealing = asyncio.create_task(self._seal_forever())
         publishing = [asyncio.create_task(each.run()) for each in self._publications]
         try:
-            yield
+            async with self._verification.at_work():
+                yield
         finally:
             self._ending.set()
             await sealing
@@ -90,9 +95,13 @@ class Sealer:
             if self._bucket is not None:
                 self._bucket.close()
 
+    def register_metrics(self, registry: CollectorRegistry) -> None:
+        self.metrics.register_in(registry)
+        self._verification.metrics.register_in(registry)
+
     async def readiness(self) -> dict[str, str]:
         """What an operator must look into. One that stands by is ready."""
-        failing = dict(self._failing)
+        failing = self._failing | await self._verification.readiness()
         if self._refused:
             failing["audit_writers"] = WRITER_REFUSED
         if any(each.waits_seconds > UNPUBLISHED_SECONDS for each in self._publications):
