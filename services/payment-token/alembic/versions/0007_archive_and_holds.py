@@ -1,6 +1,6 @@
 """What of the audit log is archived, and what is held for a legal reason.
 
-Revision: 0007, after 0005. Phase: pre.
+Revision: 0007, after 0006. Phase: pre.
 """
 
 import sqlalchemy as sa
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -134,11 +134,7 @@ class PostgresAuditLog:
         try:
             yield log
         finally:
-            try:
-                await log.close()
-            except AuditUnavailableError:
-                # A writer without an end is one that was given up; the next one begins by itself.
-                pass
+            await log.end()
 
     async def record(self, event: AuditEvent) -> Receipt:
         return _written(await self._chain.write(event)).receipt
@@ -156,8 +152,13 @@ class PostgresAuditLog:
     def take_back(self, event: AuditEvent, receipt: Receipt) -> None:
         self._chain.take_back(event, receipt)
 
-    async def close(self) -> None:
-        await self._chain.close(AuditEvent(EventKind.LOG_CLOSED, Outcome.DONE, self._recorder))
+    async def end(self) -> None:
+        """The last record of this process, as far as the database takes it. Again is fine."""
+        try:
+            await self._chain.close(AuditEvent(EventKind.LOG_CLOSED, Outcome.DONE, self._recorder))
+        except AuditUnavailableError:
+            # A writer without an end is one that was given up; the next one begins by itself.
+            pass
 
     async def check_writable(self) -> None:
         """Raises AuditUnavailableError unless this login may insert now, on a server that takes writes."""
