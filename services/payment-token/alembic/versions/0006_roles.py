@@ -82,7 +82,6 @@ _GRANTS = {
     },
     "pt_sealer": {
         **_SCHEMA_VERSION,
-        **_LEASE,
         "decrypt_audit_log": "SELECT",
         "audit_seals": "SELECT, INSERT",
         "audit_tiles": "SELECT, INSERT",

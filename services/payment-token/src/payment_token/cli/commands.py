@@ -49,6 +49,7 @@ COMMANDS = {
         "keys:app",
         "The keys above stored data: rotation and its history.",
         more={
+            "init": "first_keys:init",
             "make-kek": "key_rotation:make_kek",
             "rotate": "key_rotation:rotate",
             "reencrypt": "reencrypt:reencrypt",

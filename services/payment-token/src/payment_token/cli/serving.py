@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from payment_token.bootstrap.database_login import check_login
 from payment_token.bootstrap.listeners import (
     Listeners,
     Role,
@@ -50,6 +51,7 @@ async def started(
 
     A process that only maintains opens no key, and one that only seals none but those that sign.
     """
+    await check_login(settings, url)
     async with AsyncExitStack() as stack:
         upkeep = Upkeep(settings, url) if Role.MAINTAIN in roles else None
         if upkeep is not None:

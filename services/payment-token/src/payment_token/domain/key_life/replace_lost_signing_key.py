@@ -44,7 +44,7 @@ class ReplaceLostSigningKey:
         every_version = await self._versions.all()
         known = [version for version in every_version if version.purpose is _PURPOSE]
         if not known:
-            raise KeyLifeError("there is no audit signing key yet: start the service once")
+            raise KeyLifeError("there is no audit signing key yet: payment-token keys init")
         # None is active when a recovery found that the active one of the restored state has been destroyed since.
         lost = next((version for version in known if version.state is KeyState.ACTIVE), known[-1])
         check_own_kek(every_version, kek_uri)

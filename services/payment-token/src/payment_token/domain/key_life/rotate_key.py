@@ -72,7 +72,7 @@ class RotateKey:
         every_version = await self._versions.all()
         known = [version for version in every_version if version.purpose is purpose]
         if not known:
-            raise KeyLifeError(f"there is no active {purpose} key yet: start the service once")
+            raise KeyLifeError(f"there is no active {purpose} key yet: payment-token keys init")
         # None is active when a recovery found that the active one of the restored state has been destroyed since.
         old = next((version for version in known if version.state is KeyState.ACTIVE), known[-1])
         await self._history.check_can_sign()
