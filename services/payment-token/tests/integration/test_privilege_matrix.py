@@ -31,6 +31,8 @@ MATRIX = """
     audit_seals                   s        s        s        SI       s           S
     audit_tiles                   .        .        .        SI       .           S
     audit_chains                  .        .        .        SIU      .           S
+    audit_holds                   .        .        .        .        .           Si
+    audit_exports                 .        .        .        .        .           S
     alembic_version               S        S        S        S        S           S
 """
 
@@ -98,6 +100,13 @@ COLUMNS = {
     ("rotator", "decrypt_audit_log", "i"): _RECORD,
     ("maintainer", "decrypt_audit_log", "i"): _RECORD,
     ("auditor", "decrypt_audit_log", "i"): _RECORD,
+    ("auditor", "audit_holds", "i"): {
+        "hold_id",
+        "reason",
+        "placed_by",
+        "first_month",
+        "last_month",
+    },
     ("ingest", "audit_seals", "s"): _HEAD,
     ("vault", "audit_seals", "s"): _HEAD,
     ("rotator", "audit_seals", "s"): _HEAD,

@@ -95,6 +95,9 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "audit_seals": "SELECT",
         "audit_tiles": "SELECT",
         "audit_chains": "SELECT",
+        # Places holds; releasing one is the owner's.
+        "audit_holds": "SELECT, INSERT (hold_id, reason, placed_by, first_month, last_month)",
+        "audit_exports": "SELECT",
         "key_events": "SELECT",
         # All but the wrapped keys.
         "encryption_keys": (
