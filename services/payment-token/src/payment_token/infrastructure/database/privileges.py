@@ -93,7 +93,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "audit_seals": "SELECT",
         "audit_tiles": "SELECT",
         "audit_chains": "SELECT",
-        # Places holds, and releases none.
+        # Places holds; releasing one is the owner's.
         "audit_holds": "SELECT, INSERT (hold_id, reason, placed_by, first_month, last_month)",
         "audit_exports": "SELECT",
         "key_events": "SELECT",
