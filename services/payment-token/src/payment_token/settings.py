@@ -76,13 +76,12 @@ class Settings(BaseSettings):
     worker_policy_file: OptionalPath = None
 
     audit_log_origin: Annotated[
-        str | None, BeforeValidator(_blank_is_unset), Field(pattern=r"^[^\s+]{1,200}$")
+        Annotated[str, Field(pattern=r"^[^\s+]{1,200}$")] | None, BeforeValidator(_blank_is_unset)
     ] = None
     audit_checkpoint_file: OptionalPath = None
     audit_checkpoint_bucket: Annotated[
-        str | None,
+        Annotated[str, Field(pattern=r"^s3://[a-z0-9.-]{3,63}(/[^\s?#]*)?$")] | None,
         BeforeValidator(_blank_is_unset),
-        Field(pattern=r"^s3://[a-z0-9.-]{3,63}(/[^\s?#]*)?$"),
     ] = None
     audit_checkpoint_seconds: int = Field(60, ge=1, le=3600)
     audit_retention_years: float = Field(7, gt=0, le=100)
