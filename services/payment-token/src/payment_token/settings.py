@@ -35,6 +35,13 @@ def _blank_is_unset(value: object) -> object:
 
 OptionalPath = Annotated[Path | None, BeforeValidator(_blank_is_unset)]
 OptionalText = Annotated[str | None, BeforeValidator(_blank_is_unset)]
+Origin = Annotated[
+    Annotated[str, Field(pattern=r"^[^\s+]{1,200}$")] | None, BeforeValidator(_blank_is_unset)
+]
+BucketURL = Annotated[
+    Annotated[str, Field(pattern=r"^s3://[a-z0-9.-]{3,63}(/[^\s?#]*)?$")] | None,
+    BeforeValidator(_blank_is_unset),
+]
 Address = Annotated[str, Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:\[\]]*):\d{1,5}$")]
 
 
@@ -75,15 +82,11 @@ class Settings(BaseSettings):
     client_crl_file: OptionalPath = None
     worker_policy_file: OptionalPath = None
 
-    audit_log_origin: Annotated[
-        Annotated[str, Field(pattern=r"^[^\s+]{1,200}$")] | None, BeforeValidator(_blank_is_unset)
-    ] = None
+    audit_log_origin: Origin = None
     audit_checkpoint_file: OptionalPath = None
-    audit_checkpoint_bucket: Annotated[
-        Annotated[str, Field(pattern=r"^s3://[a-z0-9.-]{3,63}(/[^\s?#]*)?$")] | None,
-        BeforeValidator(_blank_is_unset),
-    ] = None
+    audit_checkpoint_bucket: BucketURL = None
     audit_checkpoint_seconds: int = Field(60, ge=1, le=3600)
+    audit_hot_months: int = Field(13, ge=3, le=120)
     audit_retention_years: float = Field(7, gt=0, le=100)
     aws_region: OptionalText = None
     s3_endpoint_url: OptionalText = None

@@ -26,7 +26,7 @@ def deployed(
         # No process has run yet, so there are no keys yet either.
         assert "No process" in made.run_here("keys", "status").stdout
         refused = made.run_here("keys", "rotate", check=False)
-        assert "start the service once" in refused.stderr
+        assert "payment-token keys init" in refused.stderr
         with made.serving() as service, service.public() as pos:
             for _ in range(TOKENS):
                 assert service.create(pos, made.body()).status_code == 201

@@ -1,13 +1,14 @@
 """Whoever owns the database may do anything to the audit log. None of it passes unseen, and the first bad index is right.
 
-As superuser, on a sealed log of 50,000 records (1,000,000 in the long form). Each case changes it in a transaction that is
+As superuser, on a log of 50,000 records (1,000,000 in the long form) that the service's own sealer has sealed. Each case changes it in a transaction that is
 rolled back; the verifier reads on the same connection.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import psycopg
 import pytest
@@ -27,27 +28,39 @@ from tests.support.made_logs import (
     OTHER_KEY,
     MadeLog,
     MadeRow,
+    MadeSeal,
     canonical,
     checkpoint,
-    insert_log,
+    insert_key,
+    insert_rows,
     insert_seals,
     made_log,
     vkey,
 )
+from tests.support.sealed_for_real import read_sealed, seal_everything
 
 _RECORDS = usual_or_long(50_000, 1_000_000)
 _UNSEALED = 30
-_OF_A_SEAL = 100
+_OF_A_SEAL = usual_or_long(250, 1000)
 _EVERYTHING = "decrypt_audit_log, audit_seals, audit_tiles, audit_chains, encryption_keys"
 
 
 @dataclass(frozen=True, slots=True)
 class SealedLog:
-    """In a database of its own, over two months, the newest records not sealed. ``half`` is where the second month begins."""
+    """In a database of its own, the newest records not sealed. ``middle`` is a record that anything may be done to."""
 
     database: psycopg.Connection
     log: MadeLog
-    half: int
+    middle: int
+
+    @property
+    def seal(self) -> MadeSeal:
+        """One in the middle."""
+        return self.log.seals[len(self.log.seals) // 2]
+
+    def first_of_seal(self, index: int) -> int:
+        """Where the seal that covers a leaf begins."""
+        return next(seal.first_index for seal in self.log.seals if index < seal.tree_size)
 
     def verify(
         self,
@@ -110,24 +123,37 @@ class SealedLog:
 
 @pytest.fixture(scope="module")
 def sealed(server_url: str, template: str) -> Iterator[SealedLog]:
-    """Two months that are past, so that nothing depends on the day of the test."""
-    month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    month = (month - timedelta(days=1)).replace(day=1)
-    log = made_log(
-        _RECORDS,
-        month - timedelta(milliseconds=10) * (_RECORDS // 2),
-        of_a_seal=_OF_A_SEAL,
-        unsealed=_UNSEALED,
+    """Recorded within the last hour, because the sealer takes nothing older; a month may begin within it."""
+    span = timedelta(minutes=usual_or_long(8, 45))
+    made = made_log(
+        _RECORDS, datetime.now(UTC) - span, unsealed=_UNSEALED, between=span / (_RECORDS + 1000)
     )
-    half = next(place for place, row in enumerate(log.rows) if row.recorded_at >= month)
     with own_database(server_url, template) as url, psycopg.connect(url) as database:
-        insert_log(database, log)
-        # It reads every record as JSON. Whoever changes one into something else drops it first.
-        database.execute("DROP INDEX decrypt_audit_log_token_id_idx")
+        insert_rows(database, made.rows[:_RECORDS])
+        insert_key(database)
         database.commit()
         database.execute("ANALYZE decrypt_audit_log")
         database.commit()
-        yield SealedLog(database, log, half)
+        asyncio.run(seal_everything(url, _OF_A_SEAL))
+        log = read_sealed(database, made.rows)
+        log.rows += made.rows[_RECORDS:]
+        insert_rows(database, made.rows[_RECORDS:])
+        # It reads every record as JSON. Whoever changes one into something else drops it first.
+        database.execute("DROP INDEX decrypt_audit_log_token_id_idx")
+        database.commit()
+        yield SealedLog(database, log, _middle(log))
+
+
+def _middle(log: MadeLog) -> int:
+    """A release about a third into the tree, with records of its writer beside it, and a hundred after it."""
+    last = {row.writer_id: row.sequence for row in log.rows[:_RECORDS]}
+    return next(
+        place
+        for place in range(_RECORDS // 3, _RECORDS)
+        if "settle" in log.rows[place].record
+        and log.rows[place].sequence + 100 < last[log.rows[place].writer_id]
+        and len({row.writer_id for row in log.rows[place - 1 : place + 2]}) == 1
+    )
 
 
 @pytest.fixture
@@ -155,10 +181,10 @@ def test_an_honest_log_raises_no_alarm(log: SealedLog) -> None:
 
     assert report.findings == []
     assert (report.records, report.tree_size) == (_RECORDS, _RECORDS)
-    assert report.outside_checkpoints == report.seals == _RECORDS // _OF_A_SEAL
+    assert report.outside_checkpoints == report.seals == len(log.log.seals) > _RECORDS // 1000
     assert report.receipts == len(receipts)
     assert report.unsealed == _UNSEALED
-    # They were recorded weeks ago, and no sealer came.
+    # They were recorded minutes ago, and no sealer came.
     assert report.verdict is Verdict.INCOMPLETE
     assert "not sealed" in report.incomplete[0]
 
@@ -166,13 +192,14 @@ def test_an_honest_log_raises_no_alarm(log: SealedLog) -> None:
 # One bit, in each column
 
 
-_SEALED_RECORD = _RECORDS // 3
+_MIDDLE = -1
 _IN_NO_TILE = _RECORDS - 40
 
 
-@pytest.mark.parametrize("index", [0, _SEALED_RECORD, _RECORDS // 2, _IN_NO_TILE])
+@pytest.mark.parametrize("index", [0, _MIDDLE, _RECORDS // 2, _IN_NO_TILE])
 @pytest.mark.parametrize("bit", [0, 5])
 def test_a_bit_of_a_record(log: SealedLog, index: int, bit: int) -> None:
+    index = log.middle if index == _MIDDLE else index
     record = log.log.rows[index].record
     place = record.index("identity") + 14 + bit
     log.write_record(index, record[:place] + chr(ord(record[place]) ^ 1) + record[place + 1 :])
@@ -198,10 +225,10 @@ def test_a_microsecond_of_recorded_at(log: SealedLog) -> None:
     log.execute(
         "UPDATE decrypt_audit_log SET recorded_at = recorded_at + interval '1 microsecond'"
         " WHERE writer_id = %s AND sequence = %s",
-        *log.where(_SEALED_RECORD),
+        *log.where(log.middle),
     )
 
-    _assert_found(log.verify(), _SEALED_RECORD, "recorded_at")
+    _assert_found(log.verify(), log.middle, "recorded_at")
 
 
 def test_a_microsecond_of_recorded_at_where_no_tile_is_full(log: SealedLog) -> None:
@@ -214,21 +241,21 @@ def test_a_microsecond_of_recorded_at_where_no_tile_is_full(log: SealedLog) -> N
     report = log.verify()
 
     # Nothing but the root of its seal knows of it.
-    _assert_found(report, _IN_NO_TILE - _IN_NO_TILE % _OF_A_SEAL)
+    _assert_found(report, log.first_of_seal(_IN_NO_TILE))
     assert report.findings[0].last >= _IN_NO_TILE
 
 
 def test_a_bit_of_month(log: SealedLog) -> None:
     log.execute(
         "UPDATE decrypt_audit_log SET month = month + 1 WHERE writer_id = %s AND sequence = %s",
-        *log.where(_SEALED_RECORD),
+        *log.where(log.middle),
     )
 
-    _assert_found(log.verify(), _SEALED_RECORD, "month")
+    _assert_found(log.verify(), log.middle, "month")
 
 
 def test_a_bit_of_writer_id(log: SealedLog) -> None:
-    writer_id, sequence = log.where(_SEALED_RECORD)
+    writer_id, sequence = log.where(log.middle)
     log.execute(
         "UPDATE decrypt_audit_log SET writer_id = %s WHERE writer_id = %s AND sequence = %s",
         f"{int(writer_id, 16) ^ 1:032x}",
@@ -236,11 +263,11 @@ def test_a_bit_of_writer_id(log: SealedLog) -> None:
         sequence,
     )
 
-    _assert_found(log.verify(), _SEALED_RECORD, "missing")
+    _assert_found(log.verify(), log.middle, "missing")
 
 
 def test_a_bit_of_sequence(log: SealedLog) -> None:
-    writer_id, sequence = log.where(_SEALED_RECORD)
+    writer_id, sequence = log.where(log.middle)
     log.execute(
         "UPDATE decrypt_audit_log SET sequence = %s WHERE writer_id = %s AND sequence = %s",
         sequence ^ 1 << 40,
@@ -248,10 +275,7 @@ def test_a_bit_of_sequence(log: SealedLog) -> None:
         sequence,
     )
 
-    _assert_found(log.verify(), _SEALED_RECORD, "missing")
-
-
-_SEAL_SIZE = (_RECORDS // _OF_A_SEAL // 2) * _OF_A_SEAL
+    _assert_found(log.verify(), log.middle, "missing")
 
 
 @pytest.mark.parametrize(
@@ -275,30 +299,36 @@ _SEAL_SIZE = (_RECORDS // _OF_A_SEAL // 2) * _OF_A_SEAL
 def test_a_column_of_a_seal(log: SealedLog, change: str) -> None:
     log.execute("ALTER TABLE audit_seals DROP CONSTRAINT audit_seals_first_index_key")
     parameters = [f"{1:032x}"] if "%s" in change else []
-    log.execute(f"UPDATE audit_seals SET {change} WHERE tree_size = %s", *parameters, _SEAL_SIZE)
+    log.execute(
+        f"UPDATE audit_seals SET {change} WHERE tree_size = %s", *parameters, log.seal.tree_size
+    )
 
     report = log.verify()
 
-    first = _SEAL_SIZE - _OF_A_SEAL
+    first = log.seal.first_index
     assert report.verdict is Verdict.TAMPERED
     # Where a seal says that it begins one leaf earlier, or takes in the record after, that is where it is wrong.
-    assert first - 1 <= (report.first_bad_index or 0) <= _SEAL_SIZE
+    assert first - 1 <= (report.first_bad_index or 0) <= log.seal.tree_size
 
 
 def test_the_size_of_a_seal(log: SealedLog) -> None:
-    log.execute("UPDATE audit_seals SET tree_size = tree_size + 1 WHERE tree_size = %s", _SEAL_SIZE)
+    log.execute(
+        "UPDATE audit_seals SET tree_size = tree_size + 1 WHERE tree_size = %s", log.seal.tree_size
+    )
 
-    _assert_found(log.verify(), _SEAL_SIZE - _OF_A_SEAL)
+    _assert_found(log.verify(), log.seal.first_index)
 
 
 def test_the_last_bit_of_a_signature(log: SealedLog) -> None:
     """Base64 has digits whose last bits count for nothing: another spelling of the same bytes is no less a change."""
-    note = next(seal.checkpoint for seal in log.log.seals if seal.tree_size == _SEAL_SIZE)
+    note = log.seal.checkpoint
     spelled = note.rstrip("=\n")
     other = spelled[:-1] + chr(ord(spelled[-1]) + 1) + note[len(spelled) :]
-    log.execute("UPDATE audit_seals SET checkpoint = %s WHERE tree_size = %s", other, _SEAL_SIZE)
+    log.execute(
+        "UPDATE audit_seals SET checkpoint = %s WHERE tree_size = %s", other, log.seal.tree_size
+    )
 
-    _assert_found(log.verify(), _SEAL_SIZE - _OF_A_SEAL)
+    _assert_found(log.verify(), log.seal.first_index)
 
 
 @pytest.mark.parametrize(("level", "tile", "byte"), [(0, 3, 0), (0, 3, 8191), (0, 100, 4000)])
@@ -335,7 +365,7 @@ def test_the_notebook_of_the_sealer(log: SealedLog, change: str) -> None:
     log.execute(
         f"UPDATE audit_chains SET {change} WHERE writer_id = %s",
         *parameters,
-        log.where(_SEALED_RECORD)[0],
+        log.where(log.middle)[0],
     )
 
     _assert_found(log.verify(), _RECORDS, "audit_chains")
@@ -344,8 +374,9 @@ def test_the_notebook_of_the_sealer(log: SealedLog, change: str) -> None:
 # Taken away
 
 
-@pytest.mark.parametrize("index", [0, _SEALED_RECORD, _RECORDS - 1])
+@pytest.mark.parametrize("index", [0, _MIDDLE, _RECORDS - 1])
 def test_one_record_taken_away(log: SealedLog, index: int) -> None:
+    index = log.middle if index == _MIDDLE else index
     assert (
         log.execute(
             "DELETE FROM decrypt_audit_log WHERE writer_id = %s AND sequence = %s",
@@ -358,7 +389,7 @@ def test_one_record_taken_away(log: SealedLog, index: int) -> None:
 
 
 def test_a_batch_taken_away(log: SealedLog) -> None:
-    writer_id, sequence = log.where(_SEALED_RECORD)
+    writer_id, sequence = log.where(log.middle)
     gone = [
         n for n in log.indexes_of(writer_id) if sequence <= log.log.rows[n].sequence < sequence + 64
     ]
@@ -376,7 +407,7 @@ def test_a_batch_taken_away(log: SealedLog) -> None:
 
 
 def test_a_writer_taken_away(log: SealedLog) -> None:
-    writer_id, _ = log.where(_SEALED_RECORD)
+    writer_id, _ = log.where(log.middle)
     log.execute("DELETE FROM decrypt_audit_log WHERE writer_id = %s", writer_id)
 
     _assert_found(log.verify(), log.indexes_of(writer_id)[0], "missing")
@@ -386,37 +417,42 @@ def test_a_partition_taken_away(log: SealedLog) -> None:
     name = f"decrypt_audit_log_{log.log.rows[-1].recorded_at:%Y_%m}"
     log.database.execute(SQL("DROP TABLE {}").format(Identifier(name)))
 
-    _assert_found(log.verify(), log.half, "missing")
+    of_month = [
+        place for place, row in enumerate(log.log.rows) if row.month == log.log.rows[-1].month
+    ]
+    _assert_found(log.verify(), of_month[0], "missing")
 
 
 def test_a_partition_detached_changed_and_attached(log: SealedLog) -> None:
-    name = Identifier(f"decrypt_audit_log_{log.log.rows[0].recorded_at:%Y_%m}")
-    bounds = log.log.rows[0].month, log.log.rows[-1].month
+    month = log.log.rows[log.middle].month
+    name = Identifier(f"decrypt_audit_log_{month[:7].replace('-', '_')}")
     log.database.execute(SQL("ALTER TABLE decrypt_audit_log DETACH PARTITION {}").format(name))
     log.database.execute(
         SQL(
-            "UPDATE {} SET record = replace(record, 'settlement', 'chargeback') WHERE writer_id = %s AND sequence = %s"
+            "UPDATE {} SET record = replace(record, 'settlement', 'chargeback')"
+            " WHERE writer_id = %s AND sequence = %s"
         ).format(name),
-        log.where(_SEALED_RECORD),
+        log.where(log.middle),
     )
+    following = date.fromisoformat(month) + timedelta(days=31)
     log.database.execute(
         SQL(
             "ALTER TABLE decrypt_audit_log ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})"
-        ).format(name, *bounds)
+        ).format(name, month, f"{following:%Y-%m}-01")
     )
 
-    _assert_found(log.verify(), _SEALED_RECORD, "not what was sealed")
+    _assert_found(log.verify(), log.middle, "not what was sealed")
 
 
 def test_a_seal_taken_away(log: SealedLog) -> None:
-    log.execute("DELETE FROM audit_seals WHERE tree_size = %s", _SEAL_SIZE)
+    log.execute("DELETE FROM audit_seals WHERE tree_size = %s", log.seal.tree_size)
 
-    _assert_found(log.verify(), _SEAL_SIZE - _OF_A_SEAL, "no seal covers")
+    _assert_found(log.verify(), log.seal.first_index, "no seal covers")
 
 
 def test_the_end_taken_away_and_the_service_started_anew(log: SealedLog) -> None:
     """The database is consistent: nothing in it says that there was more. The checkpoints outside do."""
-    cut = _RECORDS - 5 * _OF_A_SEAL
+    cut = log.log.seals[-6].tree_size
     _cut_off(log, cut)
 
     report = log.verify()
@@ -427,7 +463,7 @@ def test_the_end_taken_away_and_the_service_started_anew(log: SealedLog) -> None
 
 def test_an_older_state_that_went_on(log: SealedLog) -> None:
     """Restored to what it was, and continued with other records, sealed with the right key."""
-    cut = _RECORDS - 5 * _OF_A_SEAL
+    cut = log.log.seals[-6].tree_size
     _cut_off(log, cut)
     month = log.log.rows[-1].recorded_at
     other = made_log(500, month, unsealed=0, seed=2)
@@ -492,7 +528,7 @@ def test_one_of_those_not_sealed_yet_taken_away(log: SealedLog) -> None:
 
 
 def test_a_backdated_record_of_a_new_writer(log: SealedLog) -> None:
-    old = log.log.rows[_SEALED_RECORD]
+    old = log.log.rows[log.middle]
     members = json.loads(log.log.rows[0].record) | {
         "writer_id": "f" * 32,
         "event_time": f"{old.recorded_at:%Y-%m-%dT%H:%M:%S.%fZ}",
@@ -515,14 +551,15 @@ def test_a_record_after_the_end_of_its_writer(log: SealedLog) -> None:
 
 def test_a_record_twice(log: SealedLog) -> None:
     """The primary key has the month in it, so another partition takes it."""
-    row = log.log.rows[_SEALED_RECORD]
-    log.put(row, month=log.log.rows[-1].month)
+    row = log.log.rows[log.middle]
+    following = date.fromisoformat(row.month) + timedelta(days=31)
+    log.put(row, month=f"{following:%Y-%m}-01")
 
-    _assert_found(log.verify(), _SEALED_RECORD, "more than once")
+    _assert_found(log.verify(), log.middle, "more than once")
 
 
 def test_two_records_swapped(log: SealedLog) -> None:
-    writer_id, sequence = log.where(_SEALED_RECORD)
+    writer_id, sequence = log.where(log.middle)
     indexes = log.indexes_of(writer_id)
     one = indexes[sequence]
     two = indexes[sequence + 5]
@@ -537,7 +574,7 @@ def test_two_records_swapped(log: SealedLog) -> None:
 
 
 def test_a_batch_in_another_order(log: SealedLog) -> None:
-    writer_id, sequence = log.where(_SEALED_RECORD)
+    writer_id, sequence = log.where(log.middle)
     log.execute(
         "UPDATE decrypt_audit_log SET sequence = -sequence WHERE writer_id = %s AND sequence BETWEEN %s AND %s + 7",
         writer_id,
@@ -550,7 +587,7 @@ def test_a_batch_in_another_order(log: SealedLog) -> None:
         writer_id,
     )
 
-    _assert_found(log.verify(), _SEALED_RECORD)
+    _assert_found(log.verify(), log.middle)
 
 
 # Made anew
@@ -569,7 +606,7 @@ def _a_release(log: SealedLog, near: int) -> int:
 
 
 def test_the_chain_made_anew_and_not_the_tiles(log: SealedLog) -> None:
-    index = _a_release(log, _SEALED_RECORD)
+    index = _a_release(log, log.middle)
     forged = _changed(log, index).chained_again(index)
     for place in range(index, len(forged.rows)):
         if forged.rows[place].record != log.log.rows[place].record:
@@ -579,19 +616,19 @@ def test_the_chain_made_anew_and_not_the_tiles(log: SealedLog) -> None:
 
 
 def test_chain_and_tiles_made_anew_and_no_signature(log: SealedLog) -> None:
-    index = _a_release(log, _SEALED_RECORD)
+    index = _a_release(log, log.middle)
     forged = _changed(log, index).chained_again(index).sealed_again(key=None)
     log.write_again(forged, index)
 
     report = log.verify()
 
     # Records and tiles agree: only the root of the seal knows that one of its records is another.
-    _assert_found(report, index - index % _OF_A_SEAL, "do not have the root that was signed")
+    _assert_found(report, log.first_of_seal(index), "do not have the root that was signed")
     assert report.findings[0].last >= index
 
 
 def test_everything_made_anew_with_another_key(log: SealedLog) -> None:
-    index = _a_release(log, _SEALED_RECORD)
+    index = _a_release(log, log.middle)
     forged = _changed(log, index).chained_again(index).sealed_again(OTHER_KEY)
     log.write_again(forged, index)
 
@@ -600,13 +637,13 @@ def test_everything_made_anew_with_another_key(log: SealedLog) -> None:
 
 def test_everything_made_anew_with_the_stolen_key(log: SealedLog) -> None:
     """Nothing within the database tells. The first checkpoint outside that covers the record does."""
-    index = _a_release(log, _SEALED_RECORD)
+    index = _a_release(log, log.middle)
     forged = _changed(log, index).chained_again(index).sealed_again(KEY)
     log.write_again(forged, index)
 
     report = log.verify()
 
-    _assert_found(report, index - index % _OF_A_SEAL, "another root")
+    _assert_found(report, log.first_of_seal(index), "another root")
     assert report.findings[0].last >= index
     assert log.verify(outside=[]).findings == []
 
@@ -617,18 +654,18 @@ def test_a_fork_by_two_sealers(log: SealedLog) -> None:
         "INSERT INTO audit_seals SELECT tree_size - 1, first_index, root, sealed_at, writer_ids, first_sequences,"
         " array_append(trim_array(last_sequences, 1), last_sequences[cardinality(last_sequences)] - 1), %s, signing_key"
         " FROM audit_seals WHERE tree_size = %s",
-        checkpoint(_SEAL_SIZE - 1, b"\1" * 32),
-        _SEAL_SIZE,
+        checkpoint(log.seal.tree_size - 1, b"\1" * 32),
+        log.seal.tree_size,
     )
 
-    _assert_found(log.verify(), _SEAL_SIZE - _OF_A_SEAL, "forked")
+    _assert_found(log.verify(), log.seal.first_index, "forked")
 
 
 def test_an_old_checkpoint_again(log: SealedLog) -> None:
     old = log.log.seals[3].checkpoint
     log.execute("UPDATE audit_seals SET checkpoint = %s WHERE tree_size = %s", old, _RECORDS)
 
-    _assert_found(log.verify(), _RECORDS - _OF_A_SEAL, "the checkpoint of another one")
+    _assert_found(log.verify(), log.log.seals[-1].first_index, "the checkpoint of another one")
 
 
 def test_an_old_checkpoint_again_in_the_file(log: SealedLog) -> None:
@@ -642,8 +679,10 @@ def test_an_old_checkpoint_again_in_the_file(log: SealedLog) -> None:
 
 def test_another_origin(log: SealedLog) -> None:
     """Signed with the right key, in the name of another log."""
-    seal = next(seal for seal in log.log.seals if seal.tree_size == _SEAL_SIZE)
+    seal = log.seal
     other = checkpoint(seal.tree_size, seal.root, origin="payment-token/other/decrypt-audit")
-    log.execute("UPDATE audit_seals SET checkpoint = %s WHERE tree_size = %s", other, _SEAL_SIZE)
+    log.execute(
+        "UPDATE audit_seals SET checkpoint = %s WHERE tree_size = %s", other, log.seal.tree_size
+    )
 
-    _assert_found(log.verify(), _SEAL_SIZE - _OF_A_SEAL, "no trusted key")
+    _assert_found(log.verify(), log.seal.first_index, "no trusted key")

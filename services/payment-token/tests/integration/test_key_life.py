@@ -411,6 +411,24 @@ async def test_a_lost_signing_key_is_replaced_by_one_that_signs_its_own_beginnin
 # --- What must not open ---------------------------------------------------------------------------------------------
 
 
+async def test_where_no_version_is_active_the_next_one_takes_over(deployed: KeyDeployment) -> None:
+    """As a recovery leaves it whose restored state had a version active that was destroyed since."""
+    deployed.database.execute(
+        "UPDATE encryption_keys SET state = 'destroyed', wrapped_key = NULL WHERE version = 'v1'"
+    )
+    keystore = deployed.keys.custodians
+    await keystore.make_kek("local:kek", "signing-2")
+    signing = await deployed.life.replace_lost_signing_key("local:signing-2")
+
+    deployed.keys.rings[KeyPurpose.AUDIT_SIGNING].forget_active()
+    rotated = [await deployed.rotate(purpose) for purpose in (SERVICE, KeyPurpose.INDEX)]
+
+    assert (signing.version, rotated) == ("v2", ["v2", "v2"])
+    for ring in (deployed.keys.service, deployed.keys.index):
+        ring.forget_active()
+        assert (await ring.active()).name == "v2"
+
+
 async def test_wrapped_keys_that_were_exchanged_are_refused_and_alarmed(
     deployed: KeyDeployment, caplog: pytest.LogCaptureFixture
 ) -> None:

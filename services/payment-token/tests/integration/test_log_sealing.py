@@ -174,8 +174,8 @@ async def _refused(log: SealedDatabase, sound: int, *, again: bool = True) -> li
     other.write(2)
     async with log.term() as seal:
         done = await seal()
-        again = await seal()
-        assert again.refusals == []
+        quiet = await seal()
+        assert quiet.refusals == []
         assert len(seal.refused) == len(done.refusals)
     assert (other.writer_id.hex, 1) in log.sealed()
     assert done.tree_size == sound + 2

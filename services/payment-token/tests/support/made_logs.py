@@ -291,14 +291,22 @@ class _Maker:
 
 def insert_log(database: psycopg.Connection, log: MadeLog) -> None:
     """As the owner of the tables. Makes the months' partitions, and the signing key's row."""
-    for month in sorted({row.month for row in log.rows}):
+    insert_rows(database, log.rows)
+    insert_seals(database, log)
+    insert_key(database)
+
+
+def insert_rows(database: psycopg.Connection, rows: Sequence[MadeRow]) -> None:
+    for month in sorted({row.month for row in rows}):
         database.execute("SELECT make_audit_partition(%s::date)", (month,))
     cursor = database.cursor()
     columns = "month, writer_id, sequence, recorded_at, record"
     with cursor.copy(f"COPY decrypt_audit_log ({columns}) FROM STDIN") as copy:
-        for row in log.rows:
+        for row in rows:
             copy.write_row((row.month, row.writer_id, row.sequence, row.recorded_at, row.record))
-    insert_seals(database, log)
+
+
+def insert_key(database: psycopg.Connection) -> None:
     database.execute(
         "INSERT INTO encryption_keys"
         " (purpose, version, state, kms_key_id, wrapped_key, environment, activated_at, public_key)"

@@ -35,13 +35,13 @@ async def test_notes_stand_one_after_the_other_each_with_an_empty_line(
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
 
 
-@pytest.mark.parametrize(("size", "found"), [(0, True), (7, True), (8, False)])
-async def test_the_last_one_is_found(file: CheckpointFile, size: int, found: bool) -> None:
+@pytest.mark.parametrize(("size", "found"), [(0, note(7)), (7, note(7)), (8, None)])
+async def test_the_last_one_is_found(file: CheckpointFile, size: int, found: str | None) -> None:
     assert await file.beyond(size) is None
     for number in range(1, 8):
         await file.publish(note(number))
 
-    assert await file.beyond(size) == (note(7) if found else None)
+    assert await file.beyond(size) == found
 
 
 @pytest.mark.parametrize("left", [1, 20, 60, 100, len(note(2).encode()), len(note(2).encode()) - 1])

@@ -1,7 +1,7 @@
 """A checkpoint gets to its place: not more often than is wanted, and late rather than never."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -50,9 +50,9 @@ async def running(place: Place) -> AsyncIterator[Publication]:
     task.cancel()
 
 
-async def _until(condition: object) -> None:
+async def _until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # type: ignore[operator]
+        while not condition():  # noqa: ASYNC110 - a condition of the code under test
             await asyncio.sleep(0.001)
 
 

@@ -115,21 +115,14 @@ class Keys:
 
     @asynccontextmanager
     async def kept_fresh(self) -> AsyncIterator[None]:
-        """Makes the first versions of a new deployment; then holds a lease on the keys until the block ends.
+        """Makes the first versions of a new deployment where it may; then holds a lease on the keys until the block ends.
 
         A process whose self-test failed holds no key, and no rotation waits for it.
         """
         if self.cryptography.stopped:
             yield
             return
-        first = FirstKeys(
-            versions=self.versions,
-            encrypter=self.custodians,
-            clock=self.clock,
-            changes=self.changes,
-            environment=self.environment,
-        )
-        await first(self._settings.current_key_version, self.kek_uri)
+        await self.make_first()
         await self._open_now()
         await self._prove_keks()
         async with contextlib.AsyncExitStack() as stack:
@@ -144,6 +137,17 @@ class Keys:
             ):
                 await stack.enter_async_context(repeated(work, seconds))
             yield
+
+    async def make_first(self) -> None:
+        """Does nothing where there are keys. Raises KeyLifeError where this login may not make them."""
+        first = FirstKeys(
+            versions=self.versions,
+            encrypter=self.custodians,
+            clock=self.clock,
+            changes=self.changes,
+            environment=self.environment,
+        )
+        await first(self._settings.current_key_version, self.kek_uri)
 
     async def _open_now(self) -> None:
         await self.refresh()

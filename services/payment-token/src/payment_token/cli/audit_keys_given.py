@@ -22,19 +22,15 @@ def given_keys(keys: Sequence[str]) -> TrustedKeys | None:
 def keys_of_database(settings: Settings, public_keys: Mapping[str, bytes]) -> TrustedKeys:
     if not public_keys:
         raise ConfigurationError("The database has no audit signing key: nothing was sealed yet.")
-    origin = log_origin(settings)
-    return TrustedKeys(VerifierKey(origin, ED25519, key) for key in public_keys.values())
+    return TrustedKeys(
+        VerifierKey(settings.log_origin, ED25519, key) for key in public_keys.values()
+    )
 
 
 def keys_of_archive(folder: Path) -> TrustedKeys:
     if not (folder / KEYS).is_file():
         raise ConfigurationError(f"{folder} has no file of keys: give them with --key.")
     return _trusted(_lines(str(folder / KEYS)))
-
-
-def log_origin(settings: Settings) -> str:
-    configured: str | None = getattr(settings, "log_origin", None)
-    return configured or f"payment-token/{settings.environment}/decrypt-audit"
 
 
 def _lines(key: str) -> list[str]:

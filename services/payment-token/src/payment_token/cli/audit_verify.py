@@ -32,8 +32,6 @@ from payment_token.cli.time_options import parse_time
 from payment_token.infrastructure.database.audit_source import audit_source
 from payment_token.settings import ConfigurationError, Settings
 
-_CHECKPOINT_FILE = "audit-checkpoints"
-
 
 def verify(
     archive: Path | None = typer.Option(
@@ -78,7 +76,7 @@ def verify(
             # Before the snapshot: a checkpoint that is published meanwhile is of a tree that the snapshot does not have.
             kept = [_opened(path, files) for path in checkpoints or checkpoint_files(settings)]
             record_audit_read(settings, "verify", since=since)
-            report = _verify_database(settings, key, kept, wanted, begin)
+            report = verify_database(settings, database_url(settings), key, kept, wanted, begin)
     if as_json:
         typer.echo(json.dumps(report.as_json(), indent=1))
     else:
@@ -87,9 +85,8 @@ def verify(
 
 
 def checkpoint_files(settings: Settings) -> list[Path]:
-    configured: Path | None = getattr(settings, "checkpoint_file", None)
-    file = configured or settings.folder / _CHECKPOINT_FILE
-    return [file] if file.is_file() else []
+    file = settings.checkpoint_file
+    return [file] if file is not None and file.is_file() else []
 
 
 def _verify_archive(
@@ -109,15 +106,17 @@ def _verify_archive(
     return report
 
 
-def _verify_database(
+def verify_database(
     settings: Settings,
+    url: str,
     given: Sequence[str],
     kept: Sequence[tuple[str, "_Lines"]],
     receipts: Receipts,
-    since: datetime | None,
+    since: datetime | None = None,
 ) -> Report:
+    """``kept`` are files of checkpoints, by name; they were opened before."""
     keys = given_keys(given)
-    with audit_source(database_url(settings)) as log, _progress() as progress:
+    with audit_source(url) as log, _progress() as progress:
         trusted: TrustedKeys = keys or keys_of_database(settings, log.signing_keys())
         report = new_report(trusted)
         start = Start(0 if since is None else log.size_before(since), since)

@@ -49,6 +49,7 @@ COMMANDS = {
         "keys:app",
         "The keys above stored data: rotation and its history.",
         more={
+            "init": "first_keys:init",
             "make-kek": "key_rotation:make_kek",
             "rotate": "key_rotation:rotate",
             "reencrypt": "reencrypt:reencrypt",
@@ -69,8 +70,15 @@ COMMANDS = {
             "verify": "audit_verify:verify",
             "prove": "audit_prove:prove",
             "witness": "audit_witness:witness",
+            "export": "audit_export:export",
+            "archive": "audit_archive:archive",
+            "hold": "audit_hold:app",
             "keys": "audit_keys:keys",
         },
+    ),
+    "recover": Command(
+        "recover:recover",
+        "After a restore from backup: bring back what the audit log has seen since.",
     ),
     "api-keys": Command("api_keys:app", "API keys of POS integrators."),
     "simulate": Command("simulate:app", "Terminals in software."),
@@ -99,11 +107,18 @@ def imported(name: str) -> Any:
     target = _at(command.place)
     if isinstance(target, typer.Typer):
         for another, place in command.more.items():
-            target.command(another)(_at(place))
+            _add(target, another, _at(place))
         app.add_typer(target, name=name)
     else:
         app.command(name)(target)
     return typer.main.get_group(app).commands[name]
+
+
+def _add(group: typer.Typer, name: str, command: Any) -> None:
+    if isinstance(command, typer.Typer):
+        group.add_typer(command, name=name)
+    else:
+        group.command(name)(command)
 
 
 def _at(place: str) -> Any:

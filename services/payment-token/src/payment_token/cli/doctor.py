@@ -1,22 +1,26 @@
 """``payment-token doctor``: is this deployment sound, and if not, what to do."""
 
 import asyncio
+from collections.abc import Collection
 
 import typer
 
+from payment_token.bootstrap.database_login import login_findings
 from payment_token.bootstrap.listeners import Role, build_listeners
 from payment_token.bootstrap.service import AUDIT_MONTHS_MISSING, PARTITIONS_MISSING, Service
 from payment_token.cli.deployment import database_url, load_settings
+from payment_token.cli.serve import default_roles
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.version import KeyState
+from payment_token.domain.operator_error import OperatorError
 from payment_token.domain.self_test import KNOWN_ANSWERS, SelfTestResult, ask
 from payment_token.domain.self_test.custodians import Unanswered, prove_bdk
 from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.safety import Severity, configuration_findings
-from payment_token.settings import ConfigurationError, Settings
+from payment_token.settings import Settings
 
 _ADVICE = {
     missing: f"{missing}: payment-token maintain"
@@ -25,8 +29,17 @@ _ADVICE = {
 _STYLES = {"ok": "green", Severity.UNWISE.value: "yellow", Severity.REFUSED.value: "red"}
 
 
-def doctor() -> None:
-    """Check the configuration, the cryptography, the database, the keys and the certificates. Exit 1 when something is refused."""
+def doctor(
+    only: list[Role] = typer.Option(
+        [],
+        "--only",
+        help="Check for a process that runs only this part, as `serve --only` does; repeatable.",
+    ),
+) -> None:
+    """Check the configuration, the cryptography, the database and its login, the keys and the certificates.
+
+    Exit 1 when something is refused.
+    """
     settings = load_settings()
     forbid_core_dumps()
     rows = [
@@ -35,7 +48,7 @@ def doctor() -> None:
     ]
     rows += _known_answer_rows()
     if not any(state == Severity.REFUSED for state, _, _ in rows):
-        rows += _running_checks(settings)
+        rows += _running_checks(settings, only or default_roles(settings))
     table = listing("", "what", "")
     table.title = f"{settings.environment} deployment in {settings.folder}"
     for state, what, advice in rows:
@@ -53,7 +66,7 @@ def _known_answer_rows() -> list[tuple[str, str, str]]:
     return rows + [_self_test_row(result) for result in results if not result.passed]
 
 
-def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
+def _running_checks(settings: Settings, roles: Collection[Role]) -> list[tuple[str, str, str]]:
     try:
         url = database_url(settings)
         current, newest = migration.current_revision(url), migration.head_revision()
@@ -62,22 +75,43 @@ def _running_checks(settings: Settings) -> list[tuple[str, str, str]]:
                 f"is at {current or 'nothing'}, this code needs {newest}: payment-token db upgrade"
             )
             return [(Severity.REFUSED.value, "schema", advice)]
-        return [("ok", "schema", f"is at {newest}"), *asyncio.run(_service_checks(settings, url))]
+        return [
+            ("ok", "schema", f"is at {newest}"),
+            *asyncio.run(_database_checks(settings, url, roles)),
+        ]
     except KeyCustodianRefusedError as error:
         return [(Severity.REFUSED.value, "start", error.advice)]
-    except (ConfigurationError, PaymentTokenError) as error:
+    except (OperatorError, PaymentTokenError) as error:
         return [(Severity.REFUSED.value, "start", str(error))]
 
 
-async def _service_checks(settings: Settings, url: str) -> list[tuple[str, str, str]]:
+async def _database_checks(
+    settings: Settings, url: str, roles: Collection[Role]
+) -> list[tuple[str, str, str]]:
+    found = await login_findings(settings, url, roles)
+    rows = [(finding.severity.value, finding.setting, finding.advice) for finding in found]
+    rows = rows or [("ok", "database login", f"fits {', '.join(roles)}")]
+    # What could not start would only say in other words what the login lacks.
+    starts = not any(state == Severity.REFUSED for state, _, _ in rows)
+    if starts and any(role.answers for role in roles):
+        rows += await _service_checks(settings, url, roles)
+    return rows
+
+
+async def _service_checks(
+    settings: Settings, url: str, roles: Collection[Role]
+) -> list[tuple[str, str, str]]:
+    makes_tokens = Role.PUBLIC in roles
     async with Service.started(settings, url) as service:
-        build_listeners(service, list(Role))
+        build_listeners(service, roles)
         rows = [_self_test_row(result) for result in service.keys.kek_proofs.results.values()]
         if not service.keys.cryptography.stopped:
-            rows += [*await _bdk_rows(service), ("ok", "keys", "open"), *await _age_rows(service)]
+            # What only releases knows no BDK.
+            rows += await _bdk_rows(service) if makes_tokens else []
+            rows += [("ok", "keys", "open"), *await _age_rows(service)]
             if settings.local_keystore_file is not None:
                 service.keys.custodians.local_keystore.check()
-        failing = await service.readiness()
+        failing = await (service.readiness() if makes_tokens else service.readiness_to_release())
         milliseconds = service.clock.error_seconds() * 1000
     rows += [("ok", "certificates and policy", "load")]
     rows += [("ok", "database clock", f"is known to {milliseconds:.1f} ms")]

@@ -162,7 +162,7 @@ async def _rotated(life: KeyLife, purpose: KeyPurpose, kek: str | None) -> bool:
         report_error(str(error))
         return False
     console.print(f"The {purpose} key {done.new.version} is active, under {done.new.kek_uri}.")
-    if purpose is KeyPurpose.SERVICE:
+    if purpose is KeyPurpose.SERVICE and done.old.state.opens:
         console.print(
             f"Records under {done.old.version} still open. Next: payment-token keys reencrypt"
         )

@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 import uuid
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,13 @@ from typing import Any
 import httpx
 import typer
 
+from payment_token.audit_verifier.receipts import Receipts
+from payment_token.audit_verifier.report import Verdict
 from payment_token.bootstrap.listeners import Listeners, Role, build_listeners, serving
+from payment_token.bootstrap.sealer import Sealer
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
+from payment_token.cli.audit_verify import verify_database
 from payment_token.cli.deployment import database_url
 from payment_token.cli.development import DEMO_MERCHANT, init_deployment, restore_registrations
 from payment_token.cli.published_cards import PUBLISHED_CARDS
@@ -25,6 +30,8 @@ from payment_token.infrastructure.database.audit_search import AuditQuery, Audit
 from payment_token.infrastructure.logging import configure_logging
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
 from payment_token.settings import DEVELOPMENT_FOLDER, ConfigurationError, Settings
+
+_SEALED_WITHIN_SECONDS = 10
 
 _READS = (
     ("default-tdes-2key", PartFormat.TRACK2, PUBLISHED_CARDS[0]),
@@ -58,18 +65,23 @@ def quickstart(
 
 async def _walk(settings: Settings, url: str, *, stay: bool) -> None:
     ended = end_signalled()
-    async with Service.started(settings, url) as service:
-        listeners = build_listeners(service, list(Role))
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(Service.started(settings, url))
+        sealer = Sealer(settings, url, service.signing_keys)
+        await stack.enter_async_context(sealer.at_work())
+        stack.push_async_callback(service.audit_log.end)
+        listeners = build_listeners(service, list(Role), sealer)
         reload_on_hangup(listeners)
         async with serving(listeners):
             _step(2, "PostgreSQL and the service are running")
             for listener in listeners.all:
                 console.print(f"   {listener.name:9} {listener.url}")
-            tour = _Tour(settings, service, listeners)
+            tour = _Tour(settings, service, listeners, url)
             await tour.terminals_send()
             await tour.worker_gets_card_back()
             await tour.others_are_refused()
             await tour.audit_is_there()
+            await tour.audit_verifies()
             if stay:
                 console.print("\nThe service stays up. Ctrl-C ends it.")
                 async with Upkeep(settings, url).kept_up():
@@ -86,7 +98,9 @@ class _Tour:
     settings: Settings
     service: Service
     listeners: Listeners
+    url: str
     token: str = ""
+    receipt: str = ""
 
     async def terminals_send(self) -> None:
         _step(3, "Terminals encrypt card reads with DUKPT, the service answers with tokens")
@@ -118,6 +132,7 @@ class _Tour:
                 "/internal/v1/decrypt", json=self._release_body(DEMO_MERCHANT)
             )
         released = answer.raise_for_status().json()
+        self.receipt = released["audit_receipt"]
         data = released["payment_data"]
         pan = data["pan"]
         console.print(
@@ -152,6 +167,23 @@ class _Tour:
                 ", ".join(row.fields),
             )
         console.print(table)
+
+    async def audit_verifies(self) -> None:
+        _step(
+            7, "The audit log proves itself: chained, sealed, signed; the worker's receipt is in it"
+        )
+        for _ in range(_SEALED_WITHIN_SECONDS):
+            await asyncio.sleep(1)
+            receipts = Receipts.parse([self.receipt])
+            report = await asyncio.to_thread(
+                verify_database, self.settings, self.url, (), (), receipts
+            )
+            if report.verdict is Verdict.VERIFIED:
+                break
+        _expect(report.verdict is Verdict.VERIFIED, "the audit log verifies")
+        console.print(f"   {report.records} records under {report.seals} signed checkpoints, root")
+        console.print(f"   {(report.root or b'').hex()}")
+        console.print("   Again, with keys of your own: payment-token audit verify --key …")
 
     async def _terminal(self, device_id: str, bdk_id: str) -> VirtualTerminal:
         registered = await self.service.directory.find_bdk(bdk_id)

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from payment_token.bootstrap.database_login import check_login
 from payment_token.bootstrap.listeners import (
     Listeners,
     Role,
@@ -50,6 +51,7 @@ async def started(
 
     A process that only maintains opens no key, and one that only seals none but those that sign.
     """
+    await check_login(settings, url)
     async with AsyncExitStack() as stack:
         upkeep = Upkeep(settings, url) if Role.MAINTAIN in roles else None
         if upkeep is not None:
@@ -66,6 +68,8 @@ async def started(
         sealer = None
         if Role.SEALER in roles:
             sealer = await _at_work(stack, Sealer(settings, url, service.signing_keys))
+        # Before the sealer's last round, which then seals this process's last record as well.
+        stack.push_async_callback(service.audit_log.end)
         listeners = build_listeners(service, roles, sealer)
         _look_for_garbage_less_often()
         yield listeners

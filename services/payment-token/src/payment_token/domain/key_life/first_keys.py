@@ -8,7 +8,7 @@ from payment_token.domain.key_life.key_event import (
 )
 from payment_token.domain.key_life.new_version import new_version
 from payment_token.domain.key_life.ports import KeyVersions
-from payment_token.domain.key_life.version import KeyPurpose, KeyState
+from payment_token.domain.key_life.version import KeyLifeError, KeyPurpose, KeyState
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import Clock, KeyEncrypter
 
@@ -35,8 +35,14 @@ class FirstKeys:
         self._environment = environment
 
     async def __call__(self, version: str, kek_uri: str) -> None:
+        """Raises KeyLifeError where there are none, and this process may not make them."""
         for purpose in _ORDER:
             if not await self._versions.all(purpose):
+                if not await self._versions.may_add():
+                    raise KeyLifeError(
+                        f"there is no {purpose} key yet, and this login may not make one. An operator does, once:"
+                        " payment-token keys init"
+                    )
                 await self._make(purpose, version, kek_uri)
 
     async def _make(self, purpose: KeyPurpose, version: str, kek_uri: str) -> None:

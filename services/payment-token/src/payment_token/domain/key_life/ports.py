@@ -20,6 +20,10 @@ class KeyVersions(Protocol):
         """Adds the active first version of a purpose; does nothing when the purpose has one by now."""
         ...
 
+    async def may_add(self) -> bool:
+        """Whether this process may make versions."""
+        ...
+
     async def add(self, version: KeyVersion, statement: SignedStatement) -> None:
         """Raises KeyLifeError when there is a version of this name."""
         ...

@@ -43,9 +43,10 @@ class ReplaceLostSigningKey:
         """Raises KeyLifeError when the active version opens, KeyCustodianUnavailableError when nobody can tell now."""
         every_version = await self._versions.all()
         known = [version for version in every_version if version.purpose is _PURPOSE]
-        lost = next((version for version in known if version.state is KeyState.ACTIVE), None)
-        if lost is None:
-            raise KeyLifeError("there is no audit signing key yet: start the service once")
+        if not known:
+            raise KeyLifeError("there is no audit signing key yet: payment-token keys init")
+        # None is active when a recovery found that the active one of the restored state has been destroyed since.
+        lost = next((version for version in known if version.state is KeyState.ACTIVE), known[-1])
         check_own_kek(every_version, kek_uri)
         if await self._opens(lost):
             raise KeyLifeError(f"the audit signing key {lost.version} opens: rotate it")
@@ -64,9 +65,11 @@ class ReplaceLostSigningKey:
         return new
 
     async def _opens(self, version: KeyVersion) -> bool:
+        if version.wrapped_key is None:
+            return False
         try:
             clear = await self._encrypter.unwrap_key(
-                version.kek_uri, version.wrapped_key or b"", version.context
+                version.kek_uri, version.wrapped_key, version.context
             )
         except (KeyCustodianRefusedError, RecordIntegrityFailureError):
             return False

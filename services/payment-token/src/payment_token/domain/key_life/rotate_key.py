@@ -35,6 +35,8 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
+    """``old`` is the version that was active, else the latest."""
+
     old: KeyVersion
     new: KeyVersion
 
@@ -69,9 +71,10 @@ class RotateKey:
         """
         every_version = await self._versions.all()
         known = [version for version in every_version if version.purpose is purpose]
-        old = next((version for version in known if version.state is KeyState.ACTIVE), None)
-        if old is None:
-            raise KeyLifeError(f"there is no active {purpose} key yet: start the service once")
+        if not known:
+            raise KeyLifeError(f"there is no active {purpose} key yet: payment-token keys init")
+        # None is active when a recovery found that the active one of the restored state has been destroyed since.
+        old = next((version for version in known if version.state is KeyState.ACTIVE), known[-1])
         await self._history.check_can_sign()
         # 1.
         new = next((version for version in known if version.state is KeyState.PENDING), None)

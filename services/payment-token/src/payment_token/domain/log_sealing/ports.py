@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from payment_token.domain.errors import TemporarilyUnavailableError
 from payment_token.domain.log_sealing.chain_check import Chain, LogRow
 from payment_token.domain.log_sealing.seal import LastSeal, Seal
 from payment_token.domain.transparency.checkpoint import Checkpoint
@@ -58,10 +57,8 @@ class SealedLogs(Protocol):
         ...
 
 
-class PlaceUnavailableError(TemporarilyUnavailableError):
-    """A place outside the database does not take a checkpoint, or cannot be read."""
-
-    default_detail = "A place for checkpoints is not available."
+class PlaceUnavailableError(Exception):
+    """A place outside the database does not take a checkpoint, or cannot be read. No request waits for it."""
 
 
 class CheckpointPlace(Protocol):

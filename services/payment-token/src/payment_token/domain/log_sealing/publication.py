@@ -9,8 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from payment_token.domain.errors import PaymentTokenError
-from payment_token.domain.log_sealing.ports import CheckpointPlace
+from payment_token.domain.log_sealing.ports import CheckpointPlace, PlaceUnavailableError
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +71,8 @@ class Publication:
             return True
         try:
             await self.place.publish(note)
-        except PaymentTokenError as error:
-            logger.error(
-                "a checkpoint is not published",
-                extra={"place": self.place.name, "code": error.code},
-            )
+        except PlaceUnavailableError:
+            logger.error("a checkpoint is not published", extra={"place": self.place.name})
             return False
         if self._note is note:
             self._note = self._waits_since = None

@@ -29,6 +29,7 @@ from payment_token.infrastructure.database.chain_writer import (
 from payment_token.infrastructure.database.columns import columns
 from payment_token.infrastructure.database.partitions import on_day
 from payment_token.infrastructure.database.pool import AUDIT_CONNECTIONS, Pool
+from payment_token.infrastructure.database.seal_lag import SealLag
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,7 @@ class PostgresAuditLog:
         self._pool = pool
         self._writing = writing
         self._recorder = recorder
+        self.seal_lag = SealLag(pool)
         self._chain = ChainWriter(self._insert, self._opening, clock, uuid4)
 
     @classmethod
@@ -136,11 +138,7 @@ class PostgresAuditLog:
         try:
             yield log
         finally:
-            try:
-                await log.close()
-            except AuditUnavailableError:
-                # A writer without an end is one that was given up; the next one begins by itself.
-                pass
+            await log.end()
 
     async def record(self, event: AuditEvent) -> Receipt:
         return _written(await self._chain.write(event)).receipt
@@ -158,8 +156,13 @@ class PostgresAuditLog:
     def take_back(self, event: AuditEvent, receipt: Receipt) -> None:
         self._chain.take_back(event, receipt)
 
-    async def close(self) -> None:
-        await self._chain.close(AuditEvent(EventKind.LOG_CLOSED, Outcome.DONE, self._recorder))
+    async def end(self) -> None:
+        """The last record of this process, as far as the database takes it. Again is fine."""
+        try:
+            await self._chain.close(AuditEvent(EventKind.LOG_CLOSED, Outcome.DONE, self._recorder))
+        except AuditUnavailableError:
+            # A writer without an end is one that was given up; the next one begins by itself.
+            pass
 
     async def check_writable(self) -> None:
         """Raises AuditUnavailableError unless this login may insert now, on a server that takes writes."""
@@ -235,6 +238,7 @@ class PostgresAuditLog:
             fault = error.sqlstate or type(error).__name__
         else:
             if _OUT_OF_TIME not in refused:
+                self.seal_lag.wrote(records[-1].time)
                 return refused
             certain, fault = True, "clocks differ"
         logger.warning("audit records refused", extra={"fault": fault})

@@ -25,6 +25,15 @@ from payment_token.infrastructure.database.pool import Pool
 
 _ALL = "SELECT * FROM encryption_keys ORDER BY purpose, created_at, version"
 
+_MAY_ADD = """
+SELECT has_table_privilege('encryption_keys', 'INSERT') AND has_table_privilege('key_events', 'INSERT')
+"""
+
+_PUBLIC_KEYS = """
+SELECT public_key FROM encryption_keys WHERE purpose = 'audit-signing' AND public_key IS NOT NULL
+ ORDER BY created_at, version
+"""
+
 _INSERT = """
 INSERT INTO encryption_keys (purpose, version, state, kms_key_id, wrapped_key, environment, activated_at, public_key)
 VALUES (%(purpose)s, %(version)s, %(state)s, %(kms_key_id)s, %(wrapped_key)s, %(environment)s, %(activated_at)s,
@@ -108,6 +117,10 @@ class PostgresKeyVersions:
         async with connection_of(self._pool) as connection:
             found = await _versions(connection, _ALL)
         return [version for version in found if purpose in (None, version.purpose)]
+
+    async def may_add(self) -> bool:
+        async with connection_of(self._pool) as connection:
+            return await (await connection.execute(_MAY_ADD)).fetchone() == (True,)
 
     async def add_first(self, version: KeyVersion, statements: Sequence[SignedStatement]) -> None:
         async with connection_of(self._pool) as connection:
@@ -200,6 +213,12 @@ class PostgresKeyVersions:
         async with connection_of(self._pool) as connection:
             cursor = await connection.execute(_HISTORY)
             return [SignedStatement(*row) for row in await cursor.fetchall()]
+
+    async def public_keys(self) -> Sequence[bytes]:
+        """Of all versions that ever signed, the oldest first. An auditor may read these, and no wrapped key."""
+        async with connection_of(self._pool) as connection:
+            cursor = await connection.execute(_PUBLIC_KEYS)
+            return [public_key for (public_key,) in await cursor.fetchall()]
 
     async def _active(self, version: KeyVersion) -> str:
         for known in await self.all(version.purpose):

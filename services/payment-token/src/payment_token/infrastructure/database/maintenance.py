@@ -172,7 +172,7 @@ class _Tables:
 
         taken = False
         try:
-            await _patiently(make)
+            await patiently(make)
         except (DuplicateTable, InvalidObjectDefinition):
             taken = True
         if taken:
@@ -190,7 +190,7 @@ class _Tables:
             (made,) = await cursor.fetchone() or (0,)
             return True
 
-        await _patiently(make)
+        await patiently(make)
         if made:
             logger.info("partitions of the audit log made", extra={"months": made})
         return made
@@ -209,7 +209,7 @@ class _Tables:
             await self._connection.execute(statement.format(name=name))
             return False
 
-        await _patiently(step)
+        await patiently(step)
         logger.info("partition dropped", extra={"purge_day": str(purge_day)})
 
     async def delete_expired_keys(self, since: datetime | None, limit: int) -> KeyBatch:
@@ -226,7 +226,7 @@ async def _become_owner(connection: AsyncConnection) -> None:
     await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
 
 
-async def _patiently(step: Callable[[], Awaitable[bool]]) -> None:
+async def patiently(step: Callable[[], Awaitable[bool]]) -> None:
     """Until a step says that it was the last. Raises BusyError when a lock is not to be had."""
     failures = 0
     while failures < _ATTEMPTS:

@@ -224,6 +224,39 @@ audit_chains = Table(
     Column("ended", Boolean, nullable=False),
 )
 
+# What must be kept whatever its age, for a legal reason. Without months: the whole log.
+audit_holds = Table(
+    "audit_holds",
+    metadata,
+    Column("hold_id", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("placed_by", Text, nullable=False),
+    Column("placed_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("released_at", _time),
+    Column("first_month", Date),
+    Column("last_month", Date),
+    CheckConstraint(
+        "(first_month IS NULL) = (last_month IS NULL) AND first_month <= last_month", name="months"
+    ),
+)
+
+# The closed months of the log that are in an archive, and whether the database's copy is gone.
+audit_exports = Table(
+    "audit_exports",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("location", Text, primary_key=True),
+    Column("first_index", BigInteger, nullable=False),
+    Column("last_index", BigInteger, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("manifest_sha256", LargeBinary, nullable=False),
+    Column("exported_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("verified_at", _time),
+    Column("detached_at", _time),
+    CheckConstraint("detached_at IS NULL OR verified_at IS NOT NULL", name="detached"),
+)
+
 # What releases before the chained log wrote: kept as it is, append-only.
 decrypt_audit_log_unchained = Table(
     "decrypt_audit_log_unchained",

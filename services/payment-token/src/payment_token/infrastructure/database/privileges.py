@@ -1,0 +1,148 @@
+"""What each process of the service needs of the database, as its migrations grant it. `doctor` holds logins against it.
+
+Each text is what stands after GRANT. Columns in brackets: those only.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from functools import cache
+
+INGEST, VAULT, ROTATOR = "pt_ingest", "pt_vault", "pt_rotator"
+SEALER, MAINTAINER, AUDITOR = "pt_sealer", "pt_maintainer", "pt_auditor"
+
+VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
+
+_SCHEMA_VERSION = {"alembic_version": "SELECT"}
+_LEASE = {
+    "key_holders": "SELECT (process_id, lease_until), INSERT, UPDATE (held, lease_until), DELETE"
+}
+# Dead epoch keys are buried by TRUNCATE, and whoever holds a live one writes it back.
+_EPOCH_KEYS = {"sad_epoch_keys": "SELECT, INSERT, TRUNCATE"}
+_RECORDING = {
+    "decrypt_audit_log": "INSERT (writer_id, sequence, record)",
+    "audit_seals": "SELECT (tree_size, root)",
+}
+
+NEEDS: Mapping[str, Mapping[str, str]] = {
+    INGEST: {
+        **_SCHEMA_VERSION,
+        **_LEASE,
+        **_EPOCH_KEYS,
+        **_RECORDING,
+        "payment_tokens": (
+            "SELECT, INSERT, UPDATE (status, revoked_at, sealed_pan, sealed_sad, sad_destroyed_at)"
+        ),
+        "token_idempotency_keys": (
+            "SELECT, INSERT, UPDATE (token_id, fingerprint, fingerprint_key, created_at, expires_at)"
+        ),
+        "device_initial_keys": "SELECT, INSERT",
+        "devices": "SELECT",
+        "base_derivation_keys": "SELECT",
+        "api_keys": "SELECT",
+        "encryption_keys": "SELECT",
+    },
+    VAULT: {
+        **_SCHEMA_VERSION,
+        **_LEASE,
+        **_EPOCH_KEYS,
+        **_RECORDING,
+        # For its share locks, which ask for UPDATE of some column. The checks of the table tie the status to revoked_at:
+        # whoever may not change both changes neither.
+        "payment_tokens": "SELECT, UPDATE (status)",
+        "encryption_keys": "SELECT",
+    },
+    ROTATOR: {
+        **_SCHEMA_VERSION,
+        **_RECORDING,
+        "encryption_keys": (
+            "SELECT, INSERT, UPDATE (state, kms_key_id, wrapped_key, activated_at, retired_at, destruction_due_at,"
+            " destroyed_at)"
+        ),
+        "key_events": "SELECT, INSERT",
+        "key_holders": "SELECT",
+        "sad_epoch_keys": "SELECT, UPDATE (kms_key_id, wrapped_key)",
+        "payment_tokens": (
+            "SELECT (merchant_id, purge_day, token_id, expires_at, service_key, sealed_pan),"
+            " UPDATE (service_key, sealed_pan)"
+        ),
+        "token_idempotency_keys": "SELECT (fingerprint_key, expires_at)",
+        "base_derivation_keys": "SELECT, INSERT, UPDATE (retired_at)",
+        "devices": "SELECT, INSERT, UPDATE (initial_key_ids)",
+        "device_initial_keys": "SELECT, INSERT",
+        "api_keys": "SELECT, INSERT, UPDATE (revoked_at)",
+    },
+    SEALER: {
+        **_SCHEMA_VERSION,
+        "decrypt_audit_log": "SELECT",
+        "audit_seals": "SELECT, INSERT",
+        "audit_tiles": "SELECT, INSERT",
+        "audit_chains": "SELECT, INSERT, UPDATE",
+        "encryption_keys": "SELECT",
+    },
+    MAINTAINER: {
+        **_SCHEMA_VERSION,
+        **_RECORDING,
+        # It owns them: only an owner may attach and detach partitions.
+        "payment_tokens": ", ".join(VERBS),
+        # Locks what it deletes, which asks for UPDATE of some column. Nothing reads this one.
+        "token_idempotency_keys": "SELECT, UPDATE (created_at), DELETE",
+    },
+    AUDITOR: {
+        **_SCHEMA_VERSION,
+        "decrypt_audit_log": "SELECT, INSERT (writer_id, sequence, record)",
+        "decrypt_audit_log_unchained": "SELECT",
+        "audit_records": "SELECT",
+        "audit_seals": "SELECT",
+        "audit_tiles": "SELECT",
+        "audit_chains": "SELECT",
+        "key_events": "SELECT",
+        # All but the wrapped keys.
+        "encryption_keys": (
+            "SELECT (purpose, version, state, kms_key_id, environment, created_at, activated_at, public_key, retired_at,"
+            " destruction_due_at, destroyed_at)"
+        ),
+    },
+}
+
+TABLES = sorted({table for needs in NEEDS.values() for table in needs})
+
+OWNED = {MAINTAINER: "payment_tokens"}
+"""Tables whose partitions belong to a role."""
+
+Privileges = dict[tuple[str, str], frozenset[str] | None]
+"""By table and verb: the columns, or ``None`` for all, those of tomorrow as well."""
+
+_PRIVILEGE = re.compile(r"(\w+)(?: \(([^)]*)\))?")
+
+
+@cache
+def needs_of(role: str) -> Privileges:
+    return {
+        (table, verb): frozenset(columns.split(", ")) if columns else None
+        for table, text in NEEDS[role].items()
+        for verb, columns in _PRIVILEGE.findall(text)
+    }
+
+
+def needed_by(roles: Collection[str]) -> Privileges:
+    """Of a login that plays several roles."""
+    together: Privileges = {}
+    for role in roles:
+        for name, columns in needs_of(role).items():
+            known = together.get(name, frozenset())
+            together[name] = None if known is None or columns is None else known | columns
+    return together
+
+
+def beyond(some: Privileges, others: Privileges) -> list[str]:
+    """What of the one is not among the other, as "UPDATE (status) on payment_tokens"."""
+    found = []
+    for (table, verb), columns in sorted(some.items()):
+        allowed = others.get((table, verb), frozenset())
+        if allowed is None:
+            continue
+        if columns is None:
+            found.append(f"{verb} on {table}")
+        elif columns - allowed:
+            found.append(f"{verb} ({', '.join(sorted(columns - allowed))}) on {table}")
+    return found
