@@ -96,8 +96,10 @@ SELECT EXISTS (SELECT FROM pg_inherits
                                              || to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY_MM')))
 """
 
+# As long as a record is, and in every index.
 _INSERT_NOTHING = """
-INSERT INTO decrypt_audit_log (writer_id, sequence, record) VALUES (%s, 0, to_json(repeat('x', 1000))::text)
+INSERT INTO decrypt_audit_log (writer_id, sequence, record)
+VALUES (%s, 0, json_build_object('token_id', 'none', 'event', repeat('x', 1000))::text)
 """
 
 # Classes of SQLSTATEs after which a statement has left nothing: data, constraints, transactions, logins, rollbacks,
