@@ -18,7 +18,7 @@ _LEASE = {"key_holders": "SELECT, INSERT, UPDATE (held, lease_until), DELETE"}
 _EPOCH_KEYS = {"sad_epoch_keys": "SELECT, INSERT, TRUNCATE"}
 _RECORDING = {
     "decrypt_audit_log": "INSERT (writer_id, sequence, record)",
-    "audit_seals": "SELECT (tree_size, root)",
+    "audit_seals": "SELECT (tree_size, root, sealed_at)",
 }
 
 NEEDS: Mapping[str, Mapping[str, str]] = {
