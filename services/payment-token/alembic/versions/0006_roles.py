@@ -27,7 +27,7 @@ _EPOCH_KEYS = {"sad_epoch_keys": "SELECT, INSERT, TRUNCATE"}
 # Month and time are the database's: a writer gives neither.
 _RECORDING = {
     "decrypt_audit_log": "INSERT (writer_id, sequence, record)",
-    "audit_seals": "SELECT (tree_size, root)",
+    "audit_seals": "SELECT (tree_size, root, sealed_at)",
 }
 
 _GRANTS = {

@@ -141,12 +141,13 @@ def test_what_ended_stays_ended_after_a_real_restore(restored: Restored) -> None
         "SELECT state, wrapped_key FROM encryption_keys WHERE purpose = 'service' AND version = 'v1'"
     ) == [("destroyed", None)]
 
-    check_the_service(restored)
-    check_the_log(restored)
+    with restored.deployment.serving() as service:
+        check_the_service(restored, service)
+        check_the_log(restored)
 
 
-def check_the_service(restored: Restored) -> None:
-    with restored.deployment.serving() as service, service.worker() as worker:
+def check_the_service(restored: Restored, service: RunningService) -> None:
+    with service.worker() as worker:
         assert service.release(worker, restored.kept).status_code == 200
         for token in (
             restored.revoked_before,

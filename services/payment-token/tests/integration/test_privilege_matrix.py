@@ -37,7 +37,7 @@ MATRIX = """
 """
 
 _RECORD = {"writer_id", "sequence", "record"}
-_HEAD = {"tree_size", "root"}
+_HEAD = {"tree_size", "root", "sealed_at"}
 COLUMNS = {
     ("ingest", "payment_tokens", "u"): {
         "status",
@@ -248,7 +248,7 @@ SOME = {
     "SELECT count(*) FROM decrypt_audit_log": ("sealer", "auditor"),
     "SELECT record FROM audit_records": ("auditor",),
     "SELECT FROM decrypt_audit_log_unchained": ("auditor",),
-    "SELECT tree_size, root FROM audit_seals": ROLES,
+    "SELECT tree_size, root, sealed_at FROM audit_seals": ROLES,
     "SELECT checkpoint FROM audit_seals": ("sealer", "auditor"),
     "INSERT INTO audit_tiles VALUES (0, 0, repeat('a', 8192)::bytea)": ("sealer",),
     "INSERT INTO audit_seals VALUES (1, 0, '', now(), '{{}}', '{{}}', '{{}}', '', '')": ("sealer",),

@@ -6,13 +6,16 @@ It knows where a message ends and nothing of what it says (PostgreSQL's document
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 _PORT = 5432
 _BODY = 4
@@ -69,7 +72,7 @@ async def postgres_proxy(url: str) -> AsyncIterator[Wire]:
     """``url`` is the server's; its clients connect to the wire's."""
     # A socket's path has at most 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="pt-wire-"))
-    wire = Wire(make_conninfo(url, host=str(folder), port=_PORT))
+    wire = Wire(_url_by_way_of(folder, url))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _Connection(wire, reader, writer).serve(url)
@@ -137,6 +140,36 @@ class _Connection:
                 await writer.drain()
         except (asyncio.IncompleteReadError, OSError):
             pass
+
+
+@contextmanager
+def postgres_proxy_beside(url: str) -> Iterator[Wire]:
+    """The same for a test that has no event loop: in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    proxy = postgres_proxy(url)
+
+    def run(step: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(step, loop).result(timeout=10)
+
+    try:
+        yield run(proxy.__aenter__())
+    finally:
+        run(proxy.__aexit__(None, None, None))
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _url_by_way_of(folder: Path, url: str) -> str:
+    server = conninfo_to_dict(url)
+    login = ":".join(
+        quote(str(server[part]), safe="") for part in ("user", "password") if part in server
+    )
+    return (
+        f"postgresql://{login}@/{server['dbname']}?host={quote(str(folder), safe='')}&port={_PORT}"
+    )
 
 
 async def _connected(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

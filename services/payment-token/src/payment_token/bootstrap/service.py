@@ -38,6 +38,10 @@ from payment_token.settings import Settings
 SELF_TEST_FAILED = "self_test_failed"
 PARTITIONS_MISSING = "partitions_missing"
 AUDIT_MONTHS_MISSING = "audit_months_missing"
+AUDIT_NOT_SEALED = "audit_not_sealed"
+
+UNSEALED_SECONDS = 300.0
+"""So long records may wait for a seal until a process is not ready any more. A sealer needs a second."""
 
 
 class Service:
@@ -173,6 +177,8 @@ class Service:
             # Maintenance makes a year of them: it has failed for as long, and the releases of next month are about to.
             if await self.audit_months.ahead() < 1:
                 failing["audit_months"] = AUDIT_MONTHS_MISSING
+            if await self.audit_log.seal_lag.seconds() > UNSEALED_SECONDS:
+                failing["audit_seals"] = AUDIT_NOT_SEALED
         except PaymentTokenError as error:
             failing["audit_months"] = error.code
         if self.keys.cryptography.stopped:

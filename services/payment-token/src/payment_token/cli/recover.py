@@ -94,9 +94,8 @@ def _next_steps(done: Recovery) -> Iterator[str]:
         yield f"payment-token api-keys create: {made:,} API keys were made in the time that is lost, and are unknown now"
     if done.reach.lost_to is not None:
         yield (
-            "put the file of checkpoints away as evidence and begin a new one: the log goes on differently from"
-            f" leaf {done.reach.recovered:,} on"
+            "tell integrators and the workers' owners from when to when: revocations and completions of the lost"
+            " records have to be made again"
         )
-        yield "tell the workers' owners: revocations and completions of the lost records have to be made again"
     yield "start the service, then payment-token audit verify"
     yield "terminals: their replay marks are as old as the backup; read docs/operations/audit-archive.md"

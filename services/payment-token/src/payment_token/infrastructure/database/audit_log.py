@@ -29,6 +29,7 @@ from payment_token.infrastructure.database.chain_writer import (
 from payment_token.infrastructure.database.columns import columns
 from payment_token.infrastructure.database.partitions import on_day
 from payment_token.infrastructure.database.pool import AUDIT_CONNECTIONS, Pool
+from payment_token.infrastructure.database.seal_lag import SealLag
 
 logger = logging.getLogger(__name__)
 
@@ -95,8 +96,10 @@ SELECT EXISTS (SELECT FROM pg_inherits
                                              || to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY_MM')))
 """
 
+# As long as a record is, and in every index.
 _INSERT_NOTHING = """
-INSERT INTO decrypt_audit_log (writer_id, sequence, record) VALUES (%s, 0, to_json(repeat('x', 1000))::text)
+INSERT INTO decrypt_audit_log (writer_id, sequence, record)
+VALUES (%s, 0, json_build_object('token_id', 'none', 'event', repeat('x', 1000))::text)
 """
 
 # Classes of SQLSTATEs after which a statement has left nothing: data, constraints, transactions, logins, rollbacks,
@@ -122,6 +125,7 @@ class PostgresAuditLog:
         self._pool = pool
         self._writing = writing
         self._recorder = recorder
+        self.seal_lag = SealLag(pool)
         self._chain = ChainWriter(self._insert, self._opening, clock, uuid4)
 
     @classmethod
@@ -234,6 +238,7 @@ class PostgresAuditLog:
             fault = error.sqlstate or type(error).__name__
         else:
             if _OUT_OF_TIME not in refused:
+                self.seal_lag.wrote(records[-1].time)
                 return refused
             certain, fault = True, "clocks differ"
         logger.warning("audit records refused", extra={"fault": fault})

@@ -18,7 +18,7 @@ _LEASE = {"key_holders": "SELECT, INSERT, UPDATE (held, lease_until), DELETE"}
 _EPOCH_KEYS = {"sad_epoch_keys": "SELECT, INSERT, TRUNCATE"}
 _RECORDING = {
     "decrypt_audit_log": "INSERT (writer_id, sequence, record)",
-    "audit_seals": "SELECT (tree_size, root)",
+    "audit_seals": "SELECT (tree_size, root, sealed_at)",
 }
 
 NEEDS: Mapping[str, Mapping[str, str]] = {
@@ -93,7 +93,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "audit_seals": "SELECT",
         "audit_tiles": "SELECT",
         "audit_chains": "SELECT",
-        # Places holds, and releases none.
+        # Places holds; releasing one is the owner's.
         "audit_holds": "SELECT, INSERT (hold_id, reason, placed_by, first_month, last_month)",
         "audit_exports": "SELECT",
         "key_events": "SELECT",
