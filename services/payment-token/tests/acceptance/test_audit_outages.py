@@ -16,6 +16,7 @@ import pytest
 from payment_token.infrastructure.database.embedded import EmbeddedServer
 from tests.support.audit_chain import check_chains, check_releases, rows_of
 from tests.support.deployment import Deployment, RunningService
+from tests.support.long_form import usual_or_long
 from tests.support.postgres_proxy import Way, Wire, postgres_proxy_beside
 from tests.support.problems import PAN, check_problem
 from tests.support.small_disk import small_disk
@@ -163,12 +164,21 @@ def test_a_log_that_takes_nothing(
     place.check_recovered()
 
 
-@pytest.mark.parametrize("way", Way)
-def test_a_database_that_answers_late(place: Place, way: Way) -> None:
-    place.wire.delay[way] = 1.0
+def test_a_database_that_answers_late(place: Place) -> None:
+    place.wire.delay[Way.TO_CLIENT] = 1.0
     assert place.releases() == [503] * AT_ONCE
     assert place.not_ready()
     place.wire.heal()
+    place.check_recovered()
+
+
+@pytest.mark.parametrize("seconds", usual_or_long([0.4], [0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5]))
+def test_a_record_that_comes_in_after_the_answer_has_left(place: Place, seconds: float) -> None:
+    """Each step is in time, and all of them together are not: who hears of an outage got no card data."""
+    place.wire.delay[Way.TO_CLIENT] = seconds
+    outcomes = place.releases()
+    place.wire.heal()
+    assert seconds < 0.35 or set(outcomes) == {503}
     place.check_recovered()
 
 

@@ -294,7 +294,7 @@ async def test_a_token_that_ends_in_an_outage_is_not_released(
     wired: tuple[Releasing, Wire], other: psycopg.Connection
 ) -> None:
     process, wire = wired
-    wire.go_silent()
+    wire.cut_at(Way.TO_CLIENT, 1)
     assert not await process.release()
     other.execute("UPDATE payment_tokens SET expires_at = created_at + interval '1 ms'")
     with pytest.raises(TokenChangedError):

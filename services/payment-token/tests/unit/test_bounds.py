@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from payment_token.api.rest import bounds
-from payment_token.api.rest.bounds import Bounded
+from payment_token.api.rest.bounds import Bounded, is_given_up
 
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -148,3 +148,20 @@ async def test_a_cancel_after_a_late_body_is_not_taken_for_ours(
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+
+
+async def test_whoever_works_on_knows_that_the_answer_has_left() -> None:
+    """Card data that is ready by then was not released."""
+    known = []
+    ended = asyncio.Event()
+
+    async def is_slow(scope: Scope, receive: Receive, send: Send) -> None:
+        known.append(is_given_up(scope))
+        await asyncio.sleep(0.1)
+        known.append(is_given_up(scope))
+        ended.set()
+
+    await answered(Bounded(is_slow, deadline_seconds=0.02), work_goes_on=True)
+    await ended.wait()
+
+    assert known == [False, True]

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import LiteralString
 from uuid import uuid4
@@ -35,9 +35,12 @@ logger = logging.getLogger(__name__)
 
 # A record whose time is not the database's is refused by the sealer, for ever. So a batch that was long on its way, or
 # whose process has not yet heard that the database's clock was set, does not come in. Asked once for all its records.
-_IN_TIME: LiteralString = (
-    "(SELECT %b - clock_timestamp() BETWEEN interval '-1.9 s' AND interval '1.9 s')"
-)
+# Month and time of a row are two readings of the clock, and one must be of the other: none is written as a month ends.
+_IN_TIME: LiteralString = """(
+    SELECT %b - moment BETWEEN interval '-1.9 s' AND interval '1.9 s'
+           AND date_trunc('month', moment) = date_trunc('month', moment + interval '50 ms')
+      FROM clock_timestamp() AS moment)"""
+_MONTH_ENDS = timedelta(milliseconds=150)
 
 _INSERT: LiteralString = f"""
 INSERT INTO decrypt_audit_log (writer_id, sequence, record)
@@ -224,6 +227,8 @@ class PostgresAuditLog:
     async def _insert(
         self, records: Sequence[Record], live: Sequence[LiveToken | None]
     ) -> Collection[int]:
+        if (records[0].time + _MONTH_ENDS).month != records[0].time.month:
+            await asyncio.sleep(_MONTH_ENDS.total_seconds())
         connection = None
         try:
             async with bounded_connection_of(self._writing, BATCH_SECONDS) as connection:
