@@ -47,6 +47,7 @@ def due_tokens(url: str, number: int, progress: Progress) -> date:
             f"CREATE TABLE IF NOT EXISTS payment_tokens_{day:%Y_%m_%d} PARTITION OF payment_tokens"
             f" FOR VALUES FROM ('{day}') TO ('{day + timedelta(days=1)}')"
         )
+        link.execute(f"ALTER TABLE payment_tokens_{day:%Y_%m_%d} OWNER TO pt_maintainer")
     statement = _NEW_IDS + token.insert({"token_id": "token_id", **_life(day)}, "new")
     _execute(url, [statement], number, progress)
     return day

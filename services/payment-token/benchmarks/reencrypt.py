@@ -25,8 +25,10 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.deployment import PAYMENT_TOKEN, make_deployment, run, serving
+from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.keys import Keys
 from payment_token.domain.identifiers import MerchantId
+from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.sealing import Binding, Purpose, seal
 from payment_token.domain.sensitive import SensitiveBytes
@@ -141,7 +143,12 @@ async def _active_service_key(env_file: Path, url: str) -> NamedKey:
     async with new_pool(url) as pool:
         clock = DatabaseClock(pool)
         await clock.synchronise()
-        async with Keys.opened(Settings.load(env_file), pool, clock) as keys, keys.kept_fresh():
+        settings, process = Settings.load(env_file), this_process()
+        async with (
+            opened_audit_log(url, pool, clock, process) as log,
+            Keys.opened(settings, pool, clock, AuditedKeyChanges(log, process)) as keys,
+            keys.kept_fresh(),
+        ):
             key = await keys.service.active()
             return NamedKey(key.name, type(key.key)(key.key.reveal()))
 

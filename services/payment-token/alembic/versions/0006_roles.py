@@ -21,15 +21,13 @@ depends_on = None
 _PARTITIONS_IN_ONE_TRANSACTION = 50
 
 _SCHEMA_VERSION = {"alembic_version": "SELECT"}
-_LEASE = {
-    "key_holders": "SELECT (process_id, lease_until), INSERT, UPDATE (held, lease_until), DELETE"
-}
+_LEASE = {"key_holders": "SELECT, INSERT, UPDATE (held, lease_until), DELETE"}
 # Dead epoch keys are buried by TRUNCATE, and whoever holds a live one writes it back.
 _EPOCH_KEYS = {"sad_epoch_keys": "SELECT, INSERT, TRUNCATE"}
 # Month and time are the database's: a writer gives neither.
 _RECORDING = {
     "decrypt_audit_log": "INSERT (writer_id, sequence, record)",
-    "audit_seals": "SELECT (tree_size, root)",
+    "audit_seals": "SELECT (tree_size, root, sealed_at)",
 }
 
 _GRANTS = {

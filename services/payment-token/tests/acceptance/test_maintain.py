@@ -47,6 +47,7 @@ def _make_due(database: psycopg.Connection, rows: int) -> str:
         f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF payment_tokens"
         f" FOR VALUES FROM ('{today}') TO ('{today + timedelta(days=1)}')"
     )
+    database.execute(f"ALTER TABLE {name} OWNER TO pt_maintainer")
     database.execute(
         "INSERT INTO payment_tokens (merchant_id, purge_day, token_id, status, created_at, expires_at, card_brand,"
         " card_bin, card_last4, card_entry_mode, card_luhn, card_expired, card_expiry_valid, metadata, device_id, bdk_id,"

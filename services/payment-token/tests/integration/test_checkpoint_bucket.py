@@ -13,6 +13,7 @@ from payment_token.domain.keys import NamedKey
 from payment_token.domain.log_sealing.ports import PlaceUnavailableError
 from payment_token.domain.sensitive import SecretKey
 from payment_token.domain.transparency.checkpoint import Checkpoint
+from payment_token.infrastructure import checkpoint_bucket
 from payment_token.infrastructure.checkpoint_bucket import CheckpointBucket
 from tests.support.aws import KMS, REGION
 
@@ -79,14 +80,17 @@ async def test_nobody_deletes_what_was_published(kms: KMS, s3: Any, bucket: str)
     place.close()
 
 
-async def test_many_are_listed_to_the_last_one(kms: KMS, s3: Any, bucket: str) -> None:
+async def test_many_are_listed_to_the_last_one(
+    kms: KMS, s3: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_bucket, "_KEYS_AT_ONCE", 10)
     place = _place(f"s3://{bucket}/audit", kms.endpoint)
-    for size in range(1, 1004):
+    for size in range(1, 34):
         s3.put_object(Bucket=bucket, Key=f"audit/{size:020d}", Body=note(size).encode())
     s3.put_object(Bucket=bucket, Key="audit/zz", Body=b"somebody else's")
     s3.put_object(Bucket=bucket, Key=f"auditor/{5000:020d}", Body=b"somebody else's")
 
-    assert await place.beyond(1) == note(1003)
+    assert await place.beyond(1) == note(33)
     place.close()
 
 

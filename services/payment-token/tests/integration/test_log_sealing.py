@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from payment_token.domain.errors import DatabaseUnavailableError
-from payment_token.domain.log_sealing.chain_check import Fault
-from payment_token.domain.log_sealing.seal import Seal
+from payment_token.domain.log_sealing.chain_check import Chain, Fault
+from payment_token.domain.log_sealing.seal import Seal, SealedRun
 from payment_token.domain.log_sealing.seal_log import (
     LogSetBackError,
     Sealed,
@@ -19,7 +19,7 @@ from payment_token.domain.log_sealing.seal_log import (
     SealLog,
 )
 from payment_token.domain.transparency.checkpoint import Checkpoint
-from payment_token.domain.transparency.frontier import TileName
+from payment_token.domain.transparency.frontier import Frontier, TileName
 from payment_token.domain.transparency.hashes import leaf_hash
 from payment_token.domain.transparency.proofs import consistency_proof, inclusion_proof
 from payment_token.domain.transparency.verification import verify_consistency, verify_inclusion
@@ -127,14 +127,31 @@ async def test_whoever_goes_on_begins_with_what_is_stored(log: SealedDatabase, b
     assert log.check_tree() == before + 303
 
 
-async def test_a_higher_tile_goes_on_where_it_was(log: SealedDatabase) -> None:
+async def test_a_large_tree_goes_on_from_its_tiles_alone(log: SealedDatabase) -> None:
+    # Of a full tile the records need not be there any more: they may be in the archive.
+    leaves = [leaf_hash(number.to_bytes(4, "big")) for number in range(65_536)]
+    tree = Frontier()
+    sealed_long_ago = Seal(
+        first_index=0,
+        tree_size=65_536,
+        tiles=tree.append(leaves),
+        root=tree.root,
+        runs=[SealedRun(Chain(uuid.uuid4(), 65_535, bytes(32), datetime.now(UTC), ended=True), 0)],
+        checkpoint=Checkpoint(ORIGIN, 65_536, tree.root).signed(KEY),
+        signing_key=KEY.name,
+    )
+    async with PostgresSealedLogs(log.url).alone() as stored:
+        assert stored is not None
+        await stored.write(sealed_long_ago)
+    rows: list[AuditRow] = []
     writer = log.writer()
-    writer.write(66_000)
-    done = await log.seal()
-    while done.more:
-        done = await log.seal()
 
-    assert log.check_tree() == 66_000
+    for count in (300, 1):
+        rows += writer.write(count)
+        checkpoint = Checkpoint.read(str((await log.seal()).note))
+        tree.append([leaf_hash(row.entry) for row in rows[-count:]])
+        assert checkpoint == Checkpoint(ORIGIN, tree.size, tree.root)
+
     levels = log.database.execute("SELECT level, count(*) FROM audit_tiles GROUP BY 1 ORDER BY 1")
     assert levels.fetchall() == [(0, 257), (1, 1)]
 

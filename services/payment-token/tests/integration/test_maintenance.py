@@ -291,6 +291,7 @@ async def _another_day_is_due(kept: MaintainedDatabase) -> str:
         f"CREATE TABLE {name} PARTITION OF payment_tokens"
         f" FOR VALUES FROM ('{kept.today}') TO ('{kept.tomorrow}')"
     )
+    kept.database.execute(f"ALTER TABLE {name} OWNER TO pt_maintainer")
     await kept.create_expired()
     return name
 

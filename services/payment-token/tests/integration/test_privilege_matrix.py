@@ -18,7 +18,7 @@ MATRIX = """
     token_idempotency_keys        SIu      .        s        .        SuD         .
     encryption_keys               S        S        SIu      S        .           s
     key_events                    .        .        SI       .        .           S
-    key_holders                   sIuD     sIuD     S        .        .           .
+    key_holders                   SIuD     SIuD     S        .        .           .
     sad_epoch_keys                SIT      SIT      Su       .        .           .
     api_keys                      S        .        SIu      .        .           .
     base_derivation_keys          S        .        SIu      .        .           .
@@ -31,11 +31,13 @@ MATRIX = """
     audit_seals                   s        s        s        SI       s           S
     audit_tiles                   .        .        .        SI       .           S
     audit_chains                  .        .        .        SIU      .           S
+    audit_holds                   .        .        .        .        .           Si
+    audit_exports                 .        .        .        .        .           S
     alembic_version               S        S        S        S        S           S
 """
 
 _RECORD = {"writer_id", "sequence", "record"}
-_HEAD = {"tree_size", "root"}
+_HEAD = {"tree_size", "root", "sealed_at"}
 COLUMNS = {
     ("ingest", "payment_tokens", "u"): {
         "status",
@@ -85,8 +87,6 @@ COLUMNS = {
         "destruction_due_at",
         "destroyed_at",
     },
-    ("ingest", "key_holders", "s"): {"process_id", "lease_until"},
-    ("vault", "key_holders", "s"): {"process_id", "lease_until"},
     ("ingest", "key_holders", "u"): {"held", "lease_until"},
     ("vault", "key_holders", "u"): {"held", "lease_until"},
     ("rotator", "sad_epoch_keys", "u"): {"kms_key_id", "wrapped_key"},
@@ -98,6 +98,13 @@ COLUMNS = {
     ("rotator", "decrypt_audit_log", "i"): _RECORD,
     ("maintainer", "decrypt_audit_log", "i"): _RECORD,
     ("auditor", "decrypt_audit_log", "i"): _RECORD,
+    ("auditor", "audit_holds", "i"): {
+        "hold_id",
+        "reason",
+        "placed_by",
+        "first_month",
+        "last_month",
+    },
     ("ingest", "audit_seals", "s"): _HEAD,
     ("vault", "audit_seals", "s"): _HEAD,
     ("rotator", "audit_seals", "s"): _HEAD,
@@ -204,10 +211,8 @@ NOBODY = (
     "UPDATE decrypt_audit_log SET record = '{{}}'",
     "DELETE FROM decrypt_audit_log",
     "TRUNCATE decrypt_audit_log",
-    "INSERT INTO decrypt_audit_log (writer_id, sequence, record, recorded_at)"
-    " VALUES (gen_random_uuid(), 0, '{{}}', now())",
-    "INSERT INTO decrypt_audit_log (writer_id, sequence, record, month)"
-    " VALUES (gen_random_uuid(), 0, '{{}}', '{first}')",
+    "INSERT INTO decrypt_audit_log (writer_id, sequence, record, recorded_at) SELECT gen_random_uuid(), 0, '{{}}', now()",
+    "INSERT INTO decrypt_audit_log (writer_id, sequence, record, month) SELECT gen_random_uuid(), 0, '{{}}', '{first}'",
     _INSERT + " ON CONFLICT (writer_id, sequence, month) DO UPDATE SET record = excluded.record",
     f"SELECT FROM {_MONTH}",
     f"INSERT INTO {_MONTH} (writer_id, sequence, record) {_VALUES}",
@@ -229,6 +234,10 @@ NOBODY = (
     "UPDATE audit_tiles SET hashes = ''",
     "DELETE FROM decrypt_audit_log_unchained",
     "SET session_replication_role = replica",
+    "UPDATE audit_holds SET released_at = now()",
+    "DELETE FROM audit_holds",
+    "UPDATE audit_exports SET verified_at = now()",
+    "INSERT INTO audit_exports (month) VALUES ('{first}')",
 )
 
 # What some may.
@@ -239,7 +248,7 @@ SOME = {
     "SELECT count(*) FROM decrypt_audit_log": ("sealer", "auditor"),
     "SELECT record FROM audit_records": ("auditor",),
     "SELECT FROM decrypt_audit_log_unchained": ("auditor",),
-    "SELECT tree_size, root FROM audit_seals": ROLES,
+    "SELECT tree_size, root, sealed_at FROM audit_seals": ROLES,
     "SELECT checkpoint FROM audit_seals": ("sealer", "auditor"),
     "INSERT INTO audit_tiles VALUES (0, 0, repeat('a', 8192)::bytea)": ("sealer",),
     "INSERT INTO audit_seals VALUES (1, 0, '', now(), '{{}}', '{{}}', '{{}}', '', '')": ("sealer",),
@@ -266,18 +275,10 @@ def test_what_is_tried_on_the_audit_log(database: psycopg.Connection, role: str)
     assert database.execute("SELECT count(*) FROM decrypt_audit_log").fetchone() == (1,)
 
 
-class _Undone(Exception):
-    pass
-
-
 def _try(database: psycopg.Connection, role: str, statement: str) -> None:
-    try:
-        with database.transaction():
-            database.execute(f"SET LOCAL ROLE pt_{role}")
-            database.execute(statement)
-            raise _Undone
-    except _Undone:
-        pass
+    with database.transaction(force_rollback=True):
+        database.execute(f"SET LOCAL ROLE pt_{role}")
+        database.execute(statement)
 
 
 _TOKEN = """

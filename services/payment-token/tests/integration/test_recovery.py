@@ -10,19 +10,30 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from payment_token.audit_verifier.checkpoint import TrustedKeys, split_notes
+from payment_token.audit_verifier.outside import OutsideCheckpoints, opened_checkpoints
+from payment_token.audit_verifier.report import Report
+from payment_token.audit_verifier.signed_note import VerifierKey
+from payment_token.audit_verifier.verify_archive import new_report
+from payment_token.audit_verifier.verify_log import VerifyLog
 from payment_token.bootstrap.archive_verifier import IndependentVerifier
 from payment_token.domain.audit import Actor, AuditEvent, EventKind
 from payment_token.domain.audit_archive.layout import ArchiveError
+from payment_token.domain.keys import NamedKey
+from payment_token.domain.log_sealing.seal_log import LogSetBackError, SealLog
 from payment_token.domain.recovery.comparison import RecoveryError
 from payment_token.domain.recovery.ports import OutsideCheckpoint
 from payment_token.domain.recovery.recover import Recover, Recovery
 from payment_token.domain.token_id import TokenId
+from payment_token.infrastructure.checkpoint_file import CheckpointFile
+from payment_token.infrastructure.database.audit_sealing import PostgresSealedLogs
+from payment_token.infrastructure.database.audit_source import audit_source
 from payment_token.infrastructure.database.pool import new_pool
 from payment_token.infrastructure.database.restored import PostgresRestored
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from tests.support.archives import Archiving, archiving
 from tests.support.databases import database_named
-from tests.support.sealed_log import WritingProcess, happened
+from tests.support.sealed_log import ORIGIN, WritingProcess, happened
 from tests.support.tokens import new_token
 
 OPERATOR = Actor("operator:test", "here pid 2")
@@ -324,6 +335,59 @@ async def test_what_lies_between_the_archive_and_the_outside_is_lost_and_said(
     assert '"lost_to": 9' in str(details)
     assert '"restored_size": 2' in str(details)
     assert log.outside[-1].root.hex() in str(details)
+
+
+async def test_the_sealer_goes_on_behind_a_checkpoint_that_was_given_up(
+    log: Restorable, tmp_path: Path
+) -> None:
+    log.happens(happened())
+    url = log.back_up()
+    log.happens(*[happened()] * 3)
+    await exported(log)
+    log.happens(*[happened()] * 4)
+    published = CheckpointFile(tmp_path / "checkpoints")
+    for outside in log.outside:
+        await published.publish(log.made.log.note(outside.size, outside.root))
+    keys = OneKey(log.made.log.private_key)
+    async with PostgresSealedLogs(url).alone() as sealer:
+        assert sealer is not None
+        with pytest.raises(LogSetBackError):
+            await SealLog.begun(sealer, [published], ORIGIN, keys)
+
+    await log.recover(url)
+
+    async with PostgresSealedLogs(url).alone() as sealer:
+        assert sealer is not None
+        seal = await SealLog.begun(sealer, [published], ORIGIN, keys)
+        done = await seal()
+        assert done.note is not None
+        await published.publish(done.note)
+    report = verified(url, log, published.path)
+    assert report.findings == []
+    assert any("abandoned" in said or "recover" in said for said in report.remarks)
+
+
+@dataclass
+class OneKey:
+    """Meets the port VersionedKeys."""
+
+    key: NamedKey
+
+    async def active(self) -> NamedKey:
+        return self.key
+
+    async def named(self, name: str) -> NamedKey | None:
+        return self.key if name == self.key.name else None
+
+
+def verified(url: str, log: Restorable, checkpoints: Path) -> Report:
+    keys = TrustedKeys([VerifierKey.parse(log.made.log.vkey)])
+    report = new_report(keys)
+    with audit_source(url) as source, checkpoints.open() as lines:
+        notes = opened_checkpoints("outside", split_notes(lines), keys, report)
+        places = [OutsideCheckpoints("outside", notes, report)]
+        VerifyLog(source, keys, report, live=source, outside=places)()
+    return report
 
 
 async def test_an_empty_database_gets_the_whole_log(log: Restorable) -> None:

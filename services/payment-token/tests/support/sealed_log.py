@@ -14,6 +14,8 @@ from payment_token.domain.audit import Actor, AuditEvent, Chain, EventKind, Outc
 from payment_token.domain.audit_archive.growing_tree import GrowingTree
 from payment_token.domain.audit_archive.month import Month
 from payment_token.domain.audit_archive.sealed_log import Entry
+from payment_token.domain.keys import NamedKey
+from payment_token.domain.sensitive import SecretKey
 from payment_token.domain.transparency.hashes import leaf_hash
 
 ORIGIN = "payment-token/test/decrypt-audit"
@@ -57,6 +59,10 @@ class SealedLogMaker:
     def use_key(self, private: Ed25519PrivateKey) -> None:
         self._private = private
         self.public_key = private.public_key().public_bytes_raw()
+
+    @property
+    def private_key(self) -> NamedKey:
+        return NamedKey("v1", SecretKey(self._private.private_bytes_raw()))
 
     @property
     def key_id(self) -> bytes:

@@ -30,6 +30,8 @@ async def test_notes_stand_one_after_the_other_each_with_an_empty_line(
 ) -> None:
     await file.publish(note(1))
     await file.publish(note(2))
+    # Whoever was interrupted before it heard that this one is kept.
+    await file.publish(note(2))
 
     assert file.path.read_text() == f"{note(1)}\n{note(2)}\n"
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600

@@ -58,8 +58,8 @@ class OutsideCheckpoints:
             else:
                 self._compare(kept, root)
 
-    def check_end(self, size: int, recoveries: Collection[tuple[int, str]]) -> None:
-        """``recoveries`` are the checkpoints, by size and root, that the log itself says it has abandoned."""
+    def end(self, size: int) -> None:
+        """Whatever is left is compared with a log of this size."""
         while (kept := self._peek()) is not None:
             self._waiting = None
             root = self._own_roots.get(kept.size)
@@ -68,10 +68,20 @@ class OutsideCheckpoints:
             else:
                 self._go_back(kept)
         self._end_branch()
+
+    def given_up(self, recoveries: Collection[tuple[int, str]]) -> int:
+        """The largest size that was published here and that the log says it has abandoned, by its root; 0 if there is none."""
+        ends = [branch.last for branch in self._branches]
+        return max(
+            (end.size for end in ends if (end.size, end.root.hex()) in recoveries), default=0
+        )
+
+    def report_branches(self, size: int, given_up: int) -> None:
+        """``given_up`` is that of all places: each goes at its own pace, and the log names the newest checkpoint of all."""
         for branch in self._branches:
-            if (branch.last.size, branch.last.root.hex()) in recoveries:
+            if branch.largest <= given_up:
                 self._report.remarks.append(
-                    f"The log was set back to size {branch.agreed.size:,} or more, from size {branch.last.size:,}, and says so"
+                    f"The log was set back to size {branch.agreed.size:,} or more, from size {given_up:,}, and says so"
                     " (log_recovered): whoever runs it must be able to explain it."
                 )
             else:

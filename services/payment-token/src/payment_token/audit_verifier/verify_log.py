@@ -325,13 +325,20 @@ class VerifyLog:
         if self._live is not None:
             unsealed = Unsealed(self._live, self._writers, report, self._receipts, self._end)
             unsealed.check(self._sealed_at, start.since)
-        for place in self._outside:
-            place.check_end(self._end, self._writers.recoveries)
+        self._check_outside()
         if self._keys.witnesses and not report.witnessed:
             report.incomplete.append("no checkpoint was found that a trusted witness has signed")
         self._check_receipts(start)
         report.incomplete += self._log.lacking
         self._report_damages()
+
+    def _check_outside(self) -> None:
+        for place in self._outside:
+            place.end(self._end)
+        recoveries = self._writers.recoveries
+        given_up = max((place.given_up(recoveries) for place in self._outside), default=0)
+        for place in self._outside:
+            place.report_branches(self._end, given_up)
 
     def _check_absent(self) -> None:
         detached = self._writers.detached_months

@@ -93,12 +93,18 @@ def _show(found: list[FoundRecord]) -> None:
     for record in found:
         table.add_row(
             f"{record.recorded_at:%Y-%m-%d %H:%M:%S}",
-            record.event,
-            record.outcome if record.code == "ok" else f"{record.outcome}: {record.code}",
-            escape(record.identity),
+            escape(record.event or ""),
+            escape(_outcome(record)),
+            escape(record.identity or ""),
             escape(record.merchant_id or ""),
             escape(record.token_id or ""),
-            " ".join(filter(None, [record.purpose, ",".join(record.fields)])),
+            escape(" ".join(filter(None, [record.purpose, ",".join(record.fields)]))),
             f"{record.writer_id[:8]}:{record.sequence}",
         )
     console.print(table)
+
+
+def _outcome(found: FoundRecord) -> str:
+    if found.code in ("ok", None):
+        return found.outcome or "not a record of this service"
+    return f"{found.outcome}: {found.code}"

@@ -36,7 +36,7 @@ COMMANDS = {
     ),
     "doctor": Command(
         "doctor:doctor",
-        "Check the configuration, the cryptography, the database, the keys and the certificates.",
+        "Check the configuration, the cryptography, the database and its login, the keys and the certificates.",
     ),
     "quickstart": Command(
         "quickstart:quickstart",

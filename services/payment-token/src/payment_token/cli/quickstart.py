@@ -162,7 +162,7 @@ class _Tour:
                 f"{row.recorded_at:%H:%M:%S}",
                 row.outcome,
                 row.code,
-                row.identity.rpartition("/")[2],
+                (row.identity or "").rpartition("/")[2],
                 row.merchant_id or "",
                 ", ".join(row.fields),
             )

@@ -20,6 +20,7 @@ from payment_token.domain.transparency.signed_note import MOST_BYTES
 from payment_token.infrastructure.custody.aws_refusal import AWSRefusalError
 
 _DAYS_IN_A_YEAR = 365.25
+_KEYS_AT_ONCE = 1000
 
 
 class _Client(Protocol):
@@ -93,7 +94,8 @@ class CheckpointBucket:
     def _last_key(self, after: str) -> str | None:
         last = None
         while True:
-            answer = self._call("list_objects_v2", {"Prefix": self._prefix, "StartAfter": after})
+            page = {"Prefix": self._prefix, "StartAfter": after, "MaxKeys": _KEYS_AT_ONCE}
+            answer = self._call("list_objects_v2", page)
             keys = [
                 str(found["Key"])
                 for found in answer.get("Contents", ())

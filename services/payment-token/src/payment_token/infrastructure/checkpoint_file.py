@@ -62,6 +62,8 @@ class CheckpointFile:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             _drop_torn_note(descriptor)
             data = note.encode() + b"\n"
+            if _tail(descriptor).endswith(data):
+                return
             if os.write(descriptor, data) != len(data):
                 # The disk is full. What came of it is torn, and goes before the next one comes.
                 raise PlaceUnavailableError

@@ -303,7 +303,7 @@ def test_a_log_that_was_set_back(log: MadeLog, *, grows_beyond: bool, on_record:
     published = [seal for seal in log.seals if seal.tree_size <= 1260]
     restored = log.copy()
     if on_record:
-        abandoned = {"abandoned_tree_size": "1260", "abandoned_root": published[-1].root.hex()}
+        abandoned = {"abandoned_tree_size": 1260, "abandoned_root": published[-1].root.hex()}
         _change(restored, 950, event="log_recovered", details=abandoned)
     else:
         _change(restored, 950, identity="operator:restored")
@@ -322,6 +322,19 @@ def test_a_log_that_was_set_back(log: MadeLog, *, grows_beyond: bool, on_record:
         assert "set back" in report.remarks[0]
     else:
         assert _found(report, "has another root at size 990") == 900
+
+
+def test_a_recovery_excuses_no_more_than_it_names(log: MadeLog) -> None:
+    """Whoever writes that the log was set back, of a size that nobody has published, has not explained anything."""
+    abandoned = {"abandoned_tree_size": 10**9, "abandoned_root": "0" * 64}
+    published = [seal for seal in log.seals if seal.tree_size <= 1260]
+    _change(log, 950, event="log_recovered", details=abandoned)
+    restored = log.chained_again(950).sealed_again()
+    notes = "".join(f"{seal.checkpoint}\n" for seal in published)
+
+    report = verified(restored, outside=notes.splitlines(keepends=True))
+
+    assert _found(report, "has another root at size 990") == 900
 
 
 def test_the_same_checkpoint_outside_once_more(log: MadeLog) -> None:

@@ -29,15 +29,15 @@ class AuditQuery:
 
 @dataclass(frozen=True, slots=True)
 class FoundRecord:
-    """What a person wants to see of a record, and ``record``, the whole of it."""
+    """What a person wants to see of a record, and ``record``, the whole of it. One that was tampered with lacks members."""
 
     recorded_at: datetime
     writer_id: str
     sequence: int
-    event: str
-    outcome: str
-    code: str
-    identity: str
+    event: str | None
+    outcome: str | None
+    code: str | None
+    identity: str | None
     merchant_id: str | None
     token_id: str | None
     purpose: str | None

@@ -117,7 +117,7 @@ class PostgresMaintenance:
         except InsufficientPrivilege:
             fault = MaintenanceError(
                 "This login may not maintain the tables: make it a member of the role that owns payment_tokens,"
-                " and let that role create tables in its schema."
+                " and let that role create tables in its schema. The partitions must belong to that role, too."
             )
         except psycopg.Error as error:
             logger.warning(

@@ -13,14 +13,12 @@ SEALER, MAINTAINER, AUDITOR = "pt_sealer", "pt_maintainer", "pt_auditor"
 VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
 
 _SCHEMA_VERSION = {"alembic_version": "SELECT"}
-_LEASE = {
-    "key_holders": "SELECT (process_id, lease_until), INSERT, UPDATE (held, lease_until), DELETE"
-}
+_LEASE = {"key_holders": "SELECT, INSERT, UPDATE (held, lease_until), DELETE"}
 # Dead epoch keys are buried by TRUNCATE, and whoever holds a live one writes it back.
 _EPOCH_KEYS = {"sad_epoch_keys": "SELECT, INSERT, TRUNCATE"}
 _RECORDING = {
     "decrypt_audit_log": "INSERT (writer_id, sequence, record)",
-    "audit_seals": "SELECT (tree_size, root)",
+    "audit_seals": "SELECT (tree_size, root, sealed_at)",
 }
 
 NEEDS: Mapping[str, Mapping[str, str]] = {
@@ -95,6 +93,9 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "audit_seals": "SELECT",
         "audit_tiles": "SELECT",
         "audit_chains": "SELECT",
+        # Places holds; releasing one is the owner's.
+        "audit_holds": "SELECT, INSERT (hold_id, reason, placed_by, first_month, last_month)",
+        "audit_exports": "SELECT",
         "key_events": "SELECT",
         # All but the wrapped keys.
         "encryption_keys": (
