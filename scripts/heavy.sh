@@ -23,12 +23,15 @@ case "${1:-}" in
 esac
 
 tests=(
+    tests/acceptance/test_audit_outages.py
     tests/acceptance/test_crashes.py
     tests/acceptance/test_idempotency_storm.py
     tests/acceptance/test_rotation_under_load.py
     tests/acceptance/test_workers.py
     tests/integration/test_audit_faults.py
+    tests/integration/test_audit_record_texts.py
     tests/integration/test_audit_tampering.py
+    tests/unit/audit/test_chain_writer.py
 )
 
 "$root/scripts/install.sh" --with-dev
