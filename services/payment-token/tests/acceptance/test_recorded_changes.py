@@ -39,8 +39,10 @@ def test_a_revoked_token(
         unknown = "pt_dbjthkgnpfsqmnqrpdtdfkfcgtdhhdpchcdv"
         assert pos.delete(f"/v1/payment-tokens/{unknown}").status_code == 404
 
-    (record,) = records(database, "token_revoked")
-    assert (record["token_id"], record["merchant_id"]) == (token, "m_demo")
+    (record,) = (
+        record for record in records(database, "token_revoked") if record["token_id"] == token
+    )
+    assert record["merchant_id"] == "m_demo"
     assert (record["outcome"], record["request_id"]) == ("done", "end-it")
     assert record["identity"].startswith("api-key:")
     assert record["identity"].removeprefix("api-key:") in deployment.api_key
@@ -53,12 +55,15 @@ def test_api_keys(deployment: Deployment, database: psycopg.Connection) -> None:
     for _ in range(2):
         deployment.run_here("api-keys", "revoke", key_id)
 
-    created = records(database, "api_key_created")[-1]
+    (created,) = _of_key(records(database, "api_key_created"), key_id)
     assert created["details"] == {"key_id": key_id, "name": "till 9", "merchants": "m_9"}
     assert created["identity"].startswith("operator:")
-    (revoked,) = records(database, "api_key_revoked")
-    assert revoked["details"]["key_id"] == key_id
+    (revoked,) = _of_key(records(database, "api_key_revoked"), key_id)
     assert made.stdout.strip() not in json.dumps([created, revoked], default=str)
+
+
+def _of_key(found: list[dict[str, Any]], key_id: str) -> list[dict[str, Any]]:
+    return [record for record in found if record["details"]["key_id"] == key_id]
 
 
 def test_the_keys_of_a_new_deployment_and_a_rotation(
