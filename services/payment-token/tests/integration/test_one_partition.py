@@ -34,8 +34,10 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     connection_of_pool = AsyncConnectionPool.connection
 
     @asynccontextmanager
-    async def counted(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
-        async with connection_of_pool(pool) as connection, connection.transaction():
+    async def counted(
+        pool: AsyncConnectionPool, **options: float
+    ) -> AsyncIterator[AsyncConnection]:
+        async with connection_of_pool(pool, **options) as connection, connection.transaction():
             yield connection
             cursor = await connection.execute(_LOCKED, prepare=False)
             counts.extend(count for (count,) in await cursor.fetchall())

@@ -37,5 +37,5 @@ _DAYS_BETWEEN = """
 SELECT inhrelid::regclass::text FROM pg_inherits
  WHERE inhparent = 'payment_tokens'::regclass
    AND to_date(right(inhrelid::regclass::text, 10), 'YYYY_MM_DD') - (now() AT TIME ZONE 'UTC')::date
-       BETWEEN 5 AND 398
+       BETWEEN 7 AND 396
 """
