@@ -172,15 +172,7 @@ class Service:
             "key_custodian": self.keys.service.active,
             "audit": self.audit_log.check_writable,
         }
-        failing = {}
-        try:
-            # Maintenance makes a year of them: it has failed for as long, and the releases of next month are about to.
-            if await self.audit_months.ahead() < 1:
-                failing["audit_months"] = AUDIT_MONTHS_MISSING
-            if await self.audit_log.seal_lag.seconds() > UNSEALED_SECONDS:
-                failing["audit_seals"] = AUDIT_NOT_SEALED
-        except PaymentTokenError as error:
-            failing["audit_months"] = error.code
+        failing = await self._audit_upkeep()
         if self.keys.cryptography.stopped:
             # No word about the custodian, whom nobody asks any more.
             del checks["key_custodian"]
@@ -190,6 +182,19 @@ class Service:
                 await check()
             except PaymentTokenError as error:
                 failing[name] = error.code
+        return failing
+
+    async def _audit_upkeep(self) -> dict[str, str]:
+        """What others have to do for the audit log, and have not."""
+        failing = {}
+        try:
+            # Maintenance makes a year of them: it has failed for as long, and the releases of next month are about to.
+            if await self.audit_months.ahead() < 1:
+                failing["audit_months"] = AUDIT_MONTHS_MISSING
+            if await self.audit_log.seal_lag.seconds() > UNSEALED_SECONDS:
+                failing["audit_seals"] = AUDIT_NOT_SEALED
+        except PaymentTokenError as error:
+            failing["audit"] = error.code
         return failing
 
     async def _check_database(self) -> None:

@@ -1,10 +1,10 @@
-"""The tree of the log as it grows in an archive: full tiles come out, and its right edge is kept, as partial tiles are."""
+"""The tree of the log as it grows in an archive, whose tiles are files: full ones come out, and partial ones are its edge."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from payment_token.domain.audit_archive.layout import WIDTH, TilePlace, partial_places
-from payment_token.domain.transparency.hashes import EMPTY_ROOT, root_of
+from payment_token.domain.audit_archive.layout import TilePlace, partial_places
+from payment_token.domain.transparency.frontier import Frontier
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,37 +13,30 @@ class Tile:
     hashes: bytes
 
 
-@dataclass(slots=True)
 class GrowingTree:
-    """``edge`` has for each level the hashes of its last, partial tile. It is what :meth:`partial_tiles` gave before."""
+    """``edge`` has for each level the hashes of its last, partial tile: what :meth:`partial_tiles` gave before.
 
-    size: int = 0
-    edge: list[list[bytes]] = field(default_factory=list)
+    Raises ValueError for an edge that a tree of this size does not have.
+    """
+
+    def __init__(self, size: int = 0, edge: Sequence[Sequence[bytes]] = ()) -> None:
+        self._frontier = Frontier.of(size, edge)
+
+    @property
+    def size(self) -> int:
+        return self._frontier.size
 
     def add(self, leaf: bytes) -> list[Tile]:
         """The tiles that became full."""
-        self.size += 1
-        full: list[Tile] = []
-        level, tile_hash = 0, leaf
-        while True:
-            if level == len(self.edge):
-                self.edge.append([])
-            self.edge[level].append(tile_hash)
-            if len(self.edge[level]) < WIDTH:
-                return full
-            hashes, self.edge[level] = self.edge[level], []
-            index = self.size // WIDTH ** (level + 1) - 1
-            full.append(Tile(TilePlace(level, index), b"".join(hashes)))
-            tile_hash = root_of(hashes)
-            level += 1
+        return [
+            Tile(TilePlace(tile.name.level, tile.name.index), tile.hashes)
+            for tile in self._frontier.append([leaf])
+        ]
 
     def partial_tiles(self) -> Iterator[Tile]:
+        edge = self._frontier.edge
         for place in partial_places(self.size):
-            yield Tile(place, b"".join(self.edge[place.level]))
+            yield Tile(place, b"".join(edge[place.level]))
 
     def root(self) -> bytes:
-        """What is at the edge of a level stands, with its own root, at the right of the level above."""
-        right: list[bytes] = []
-        for hashes in self.edge:
-            right = [root_of([*hashes, *right])] if hashes or right else []
-        return right[0] if right else EMPTY_ROOT
+        return self._frontier.root

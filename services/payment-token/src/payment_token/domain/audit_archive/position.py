@@ -44,7 +44,7 @@ def archived_position(archive: Archive) -> Position:
     entries = archived_bundle(archive, place, size) if place.width else []
     if [leaf_hash(entry) for entry in entries] != (edge[0] if edge else []):
         raise ArchiveError(f"the last {place.width} entries of the archive were changed")
-    if GrowingTree(size, edge).root() != root:
+    if _root(size, edge) != root:
         raise ArchiveError("the tiles of the archive do not give the root of its checkpoint")
     return Position(origin, size, root, edge, entries)
 
@@ -60,7 +60,14 @@ def archived_edge(archive: Archive, size: int, size_of_archive: int) -> list[lis
 
 def archived_root(archive: Archive, size: int, size_of_archive: int) -> bytes:
     """As its tiles have it: likewise. Raises ArchiveError."""
-    return GrowingTree(size, archived_edge(archive, size, size_of_archive)).root()
+    return _root(size, archived_edge(archive, size, size_of_archive))
+
+
+def _root(size: int, edge: Sequence[Sequence[bytes]]) -> bytes:
+    try:
+        return GrowingTree(size, edge).root()
+    except ValueError:
+        raise ArchiveError("a tile of the archive is shorter than its name says") from None
 
 
 def archived_bundle(archive: Archive, place: TilePlace, size: int) -> list[bytes]:

@@ -69,6 +69,11 @@ class Frontier:
         frontier._levels = [list(level) for level in levels]
         return frontier
 
+    @property
+    def edge(self) -> list[list[bytes]]:
+        """The hashes of the last tile of each level, as :meth:`of` takes them."""
+        return [list(level) for level in self._levels[: len(widths(self.size))]]
+
     def copy(self) -> Self:
         return self.of(self.size, self._levels)
 

@@ -243,7 +243,8 @@ class PostgresAuditLog:
             fault = error.sqlstate or type(error).__name__
         else:
             if _OUT_OF_TIME not in refused:
-                self.seal_lag.wrote(records[-1].time)
+                if not refused:
+                    self.seal_lag.wrote(records[-1].time)
                 return refused
             certain, fault = True, "clocks differ"
         logger.warning("audit records refused", extra={"fault": fault})

@@ -11,7 +11,7 @@ from psycopg.errors import InsufficientPrivilege
 
 from payment_token.domain.audit_archive.layout import ArchiveError
 from payment_token.domain.audit_archive.month import Month
-from payment_token.infrastructure.database.maintenance import patiently
+from payment_token.infrastructure.database.partition_removal import remove_partition
 
 # A partition that was detached and not dropped is still the database's copy of its month.
 _PRESENT = r"""
@@ -23,11 +23,6 @@ SELECT to_date(substring(relname FROM '^decrypt_audit_log_(\d{4}_\d\d)$'), 'YYYY
 """
 
 _COUNT = sql.SQL("SELECT count(*) FROM {name}")
-
-_DETACHING = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
-_DETACH = sql.SQL("ALTER TABLE decrypt_audit_log DETACH PARTITION {name} CONCURRENTLY")
-_FINISH_DETACHING = sql.SQL("ALTER TABLE decrypt_audit_log DETACH PARTITION {name} FINALIZE")
-_DROP = sql.SQL("DROP TABLE IF EXISTS {name}")
 
 
 class PostgresMonthPartitions:
@@ -45,23 +40,10 @@ class PostgresMonthPartitions:
         return int(row[0]) if row else 0
 
     async def drop(self, month: Month) -> None:
-        name = sql.Identifier(_name(month))
-
-        async def step() -> bool:
-            cursor = await self._connection.execute(_DETACHING, (_name(month),))
-            detaching = await cursor.fetchone()
-            if detaching is None:
-                await self._connection.execute(_DROP.format(name=name))
-                return True
-            # An attempt that was interrupted or gave up has left it half detached.
-            statement = _FINISH_DETACHING if detaching == (True,) else _DETACH
-            await self._connection.execute(statement.format(name=name))
-            return False
-
         refused = False
         await self._connection.execute("SET lock_timeout = '1s'")
         try:
-            await patiently(step)
+            await remove_partition(self._connection, "decrypt_audit_log", _name(month))
         except InsufficientPrivilege:
             refused = True
         if refused:

@@ -5,9 +5,8 @@ detached concurrently before it is dropped (SHARE UPDATE EXCLUSIVE on ``payment_
 alone would take ACCESS EXCLUSIVE on it: behind one long reader, every request would wait.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 
@@ -17,20 +16,18 @@ from psycopg.errors import (
     DuplicateTable,
     InsufficientPrivilege,
     InvalidObjectDefinition,
-    LockNotAvailable,
-    ObjectNotInPrerequisiteState,
-    QueryCanceled,
 )
 from psycopg.rows import class_row
 
 from payment_token.domain.errors import DatabaseUnavailableError
 from payment_token.domain.maintain import (
-    BusyError,
     KeyBatch,
     MaintainedTables,
     MaintenanceError,
     Partition,
 )
+from payment_token.infrastructure.database.lock_patience import patiently
+from payment_token.infrastructure.database.partition_removal import remove_partition
 from payment_token.infrastructure.database.partition_storage import TOKEN_PARTITION_STORAGE
 from payment_token.infrastructure.database.partitions import (
     PURGE_DAY_OF_NAME,
@@ -41,8 +38,6 @@ logger = logging.getLogger(__name__)
 
 # A lock that is waited for has others waiting behind it, so never for long; again after a pause.
 _SESSION = "-c lock_timeout=1s -c statement_timeout=60s -c timezone=UTC"
-_ATTEMPTS = 5
-_PAUSE_SECONDS = 0.5
 
 # Of this session, so PostgreSQL lets it go when the process dies.
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('payment-token maintenance', 0))"
@@ -74,15 +69,6 @@ SELECT count(*) FILTER (WHERE make_audit_partition(
            (date_trunc('month', clock_timestamp() AT TIME ZONE 'UTC') + make_interval(months => number))::date))
   FROM generate_series(0, %s) AS number
 """
-
-_DETACHING = "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(%s)"
-
-# Waits, without a lock that anybody else would wait for, until all who use the table now have ended.
-_DETACH = sql.SQL("ALTER TABLE payment_tokens DETACH PARTITION {name} CONCURRENTLY")
-
-_FINISH_DETACHING = sql.SQL("ALTER TABLE payment_tokens DETACH PARTITION {name} FINALIZE")
-
-_DROP = sql.SQL("DROP TABLE IF EXISTS {name}")
 
 # now() and not clock_timestamp(), which could not use the index. ``since`` steps over what the batches before have left
 # dead in it. A claim that is being taken over is locked, and stays.
@@ -196,20 +182,7 @@ class _Tables:
         return made
 
     async def drop_partition(self, purge_day: date) -> None:
-        name = sql.Identifier(partition_name(purge_day))
-
-        async def step() -> bool:
-            cursor = await self._connection.execute(_DETACHING, (partition_name(purge_day),))
-            detaching = await cursor.fetchone()
-            if detaching is None:
-                await self._connection.execute(_DROP.format(name=name))
-                return True
-            # An attempt that was interrupted or gave up has left it half detached.
-            statement = _FINISH_DETACHING if detaching == (True,) else _DETACH
-            await self._connection.execute(statement.format(name=name))
-            return False
-
-        await patiently(step)
+        await remove_partition(self._connection, "payment_tokens", partition_name(purge_day))
         logger.info("partition dropped", extra={"purge_day": str(purge_day)})
 
     async def delete_expired_keys(self, since: datetime | None, limit: int) -> KeyBatch:
@@ -224,19 +197,6 @@ async def _become_owner(connection: AsyncConnection) -> None:
     if kind != "p":
         raise MaintenanceError("The schema is too old to be maintained: payment-token db upgrade")
     await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
-
-
-async def patiently(step: Callable[[], Awaitable[bool]]) -> None:
-    """Until a step says that it was the last. Raises BusyError when a lock is not to be had."""
-    failures = 0
-    while failures < _ATTEMPTS:
-        try:
-            if await step():
-                return
-        except (LockNotAvailable, QueryCanceled, ObjectNotInPrerequisiteState):
-            failures += 1
-            await asyncio.sleep(_PAUSE_SECONDS)
-    raise BusyError
 
 
 def _storage() -> sql.Composable:
