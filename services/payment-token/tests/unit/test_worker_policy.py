@@ -6,6 +6,7 @@ from payment_token.domain.errors import ForbiddenError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.worker_policy import (
     EVERYTHING,
+    Operation,
     ReleaseField,
     Worker,
     WorkerGrant,
@@ -130,3 +131,30 @@ def test_a_grant_is_the_three_rules_together(
     )
     rule = WorkerGrant(merchants, purposes, granted)
     assert rule.covers(MerchantId(merchant), purpose, wanted) is covered
+
+
+def test_an_operation_is_granted_by_name_and_by_merchant():
+    completer = WorkerGrant(
+        frozenset({"m_4711"}),
+        frozenset({EVERYTHING}),
+        frozenset(ReleaseField),
+        frozenset({Operation.AUTHORIZATION_COMPLETE}),
+    )
+    policy = WorkerPolicy(
+        {"spiffe://example/completer": completer, "spiffe://example/reader": grant()}
+    )
+
+    def may(identity: str, merchant: str, operation: Operation) -> bool:
+        try:
+            policy.check_operation(worker(identity), MerchantId(merchant), operation)
+        except ForbiddenError:
+            return False
+        return True
+
+    assert may("spiffe://example/completer", "m_4711", Operation.AUTHORIZATION_COMPLETE)
+    assert not may("spiffe://example/completer", "m_4712", Operation.AUTHORIZATION_COMPLETE)
+    assert not may("spiffe://example/completer", "m_4711", Operation.DECRYPT)
+    assert not completer.covers(MERCHANT, "authorization", frozenset({PAN}))
+    assert may("spiffe://example/reader", "m_4711", Operation.DECRYPT)
+    assert not may("spiffe://example/reader", "m_4711", Operation.AUTHORIZATION_COMPLETE)
+    assert not may("spiffe://example/unknown", "m_4711", Operation.DECRYPT)

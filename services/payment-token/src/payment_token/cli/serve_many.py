@@ -23,6 +23,8 @@ from payment_token.settings import Settings
 logger = logging.getLogger(__name__)
 
 COMMAND = "serve-one-of-many"
+MODULE = "payment_token"
+"""What Python runs for each of them."""
 
 
 def serve_many(settings: Settings, roles: Collection[Role], count: int) -> None:
@@ -81,7 +83,7 @@ async def _look_after(
 
 
 def _command(number: int, link: int, roles: Collection[Role]) -> list[str]:
-    words = [sys.executable, "-m", "payment_token", COMMAND]
+    words = [sys.executable, "-m", MODULE, COMMAND]
     words += ["--number", str(number), "--link", str(link)]
     # The first of them seals for all.
     played = [role for role in roles if number == 1 or role is not Role.SEALER]

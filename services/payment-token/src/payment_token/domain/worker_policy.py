@@ -19,6 +19,13 @@ class ReleaseField(StrEnum):
     SAD = "sad"
 
 
+class Operation(StrEnum):
+    """What a worker does with a token, as the policy names it."""
+
+    DECRYPT = "decrypt"
+    AUTHORIZATION_COMPLETE = "authorization-complete"
+
+
 @dataclass(frozen=True, slots=True)
 class Worker:
     """Who asks, as its verified client certificate says, and from where.
@@ -38,14 +45,21 @@ class WorkerGrant:
     merchants: frozenset[str]
     purposes: frozenset[str]
     fields: frozenset[ReleaseField]
+    operations: frozenset[Operation] = frozenset({Operation.DECRYPT})
 
     def covers(
         self, merchant_id: MerchantId, purpose: str, fields: frozenset[ReleaseField]
     ) -> bool:
+        """Of a release."""
         return (
-            not self.merchants.isdisjoint((merchant_id, EVERYTHING))
+            self.allows(Operation.DECRYPT, merchant_id)
             and not self.purposes.isdisjoint((purpose, EVERYTHING))
             and fields <= self.fields
+        )
+
+    def allows(self, operation: Operation, merchant_id: MerchantId) -> bool:
+        return operation in self.operations and not self.merchants.isdisjoint(
+            (merchant_id, EVERYTHING)
         )
 
 
@@ -63,6 +77,16 @@ class WorkerPolicy:
         if not self.grants[worker.identity].covers(merchant_id, purpose, fields):
             raise ForbiddenError(
                 "The policy does not grant this worker this merchant, purpose and set of fields."
+            )
+
+    def check_operation(
+        self, worker: Worker, merchant_id: MerchantId, operation: Operation
+    ) -> None:
+        """Raises ForbiddenError unless the worker's own grant has this operation for this merchant."""
+        self.check_known(worker)
+        if not self.grants[worker.identity].allows(operation, merchant_id):
+            raise ForbiddenError(
+                "The policy does not grant this worker this operation for this merchant."
             )
 
     def check_known(self, worker: Worker) -> None:

@@ -3,10 +3,11 @@
 .. code-block:: toml
 
     [[worker]]
-    identity  = "spiffe://example.org/worker/settlement"   # URI SAN of its certificate, else DNS SAN
-    merchants = ["m_4711", "m_4712"]                        # or ["*"]
-    purposes  = ["authorization", "capture"]                # or ["*"]
-    fields    = ["pan", "expiry"]                           # of pan, expiry, cardholder_name, sad
+    identity   = "spiffe://example.org/worker/settlement"   # URI SAN of its certificate, else DNS SAN
+    merchants  = ["m_4711", "m_4712"]                        # or ["*"]
+    purposes   = ["authorization", "capture"]                # or ["*"]
+    fields     = ["pan", "expiry"]                           # of pan, expiry, cardholder_name, sad
+    operations = ["decrypt"]                                # of decrypt, authorization-complete; default: decrypt
 """
 
 import tomllib
@@ -18,7 +19,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from payment_token.domain.identifiers import MERCHANT_ID, PURPOSE
-from payment_token.domain.worker_policy import EVERYTHING, ReleaseField, WorkerGrant, WorkerPolicy
+from payment_token.domain.worker_policy import (
+    EVERYTHING,
+    Operation,
+    ReleaseField,
+    WorkerGrant,
+    WorkerPolicy,
+)
 from payment_token.settings import ConfigurationError
 
 
@@ -29,6 +36,7 @@ class _Worker(BaseModel):
     merchants: list[Annotated[str, Field(pattern=rf"^(\{EVERYTHING}|{MERCHANT_ID.pattern})$")]]
     purposes: list[Annotated[str, Field(pattern=rf"^(\{EVERYTHING}|{PURPOSE.pattern})$")]]
     fields: list[ReleaseField]
+    operations: list[Operation] = [Operation.DECRYPT]
 
 
 class _PolicyFile(BaseModel):
@@ -92,7 +100,10 @@ def _read(path: Path) -> FoundPolicy:
     policy = WorkerPolicy(
         {
             worker.identity: WorkerGrant(
-                frozenset(worker.merchants), frozenset(worker.purposes), frozenset(worker.fields)
+                frozenset(worker.merchants),
+                frozenset(worker.purposes),
+                frozenset(worker.fields),
+                frozenset(worker.operations),
             )
             for worker in file.worker
         }
