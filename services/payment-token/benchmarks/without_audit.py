@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from payment_token.cli import serve_many
 from payment_token.cli.main import main
 from payment_token.domain.audit import AuditEvent, Receipt
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
@@ -15,6 +16,7 @@ async def _not_recorded(_: PostgresAuditLog, event: AuditEvent, *, with_sad: boo
 
 
 PostgresAuditLog.record_release = _not_recorded  # type: ignore[method-assign]
+serve_many.MODULE = "benchmarks.without_audit"
 
 if __name__ == "__main__":
     main()
