@@ -15,6 +15,8 @@ _ROLES = ("--only", "public", "--only", "internal")
 _FREE_PORTS = {
     "PUBLIC_ADDRESS": "127.0.0.1:0",
     "INTERNAL_ADDRESS": "127.0.0.1:0",
+    "PUBLIC_GRPC_ADDRESS": "127.0.0.1:0",
+    "INTERNAL_GRPC_ADDRESS": "127.0.0.1:0",
     "METRICS_ADDRESS": "127.0.0.1:0",
 }
 

@@ -102,6 +102,8 @@ def _development_reaching_out(settings: Settings) -> Iterator[Finding]:
     addresses = {
         "PUBLIC_ADDRESS": settings.public_address,
         "INTERNAL_ADDRESS": settings.internal_address,
+        "PUBLIC_GRPC_ADDRESS": settings.public_grpc_address,
+        "INTERNAL_GRPC_ADDRESS": settings.internal_grpc_address,
         "METRICS_ADDRESS": settings.metrics_address,
     }
     for name, address in addresses.items():

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
 
     public_address: Address = "127.0.0.1:8000"
     internal_address: Address = "127.0.0.1:8001"
+    public_grpc_address: Address = "127.0.0.1:8002"
+    internal_grpc_address: Address = "127.0.0.1:8003"
     metrics_address: Address = "127.0.0.1:8004"
     public_tls_cert_file: OptionalPath = None
     public_tls_key_file: OptionalPath = None
@@ -136,7 +138,7 @@ class Settings(BaseSettings):
 
     def on_free_ports(self) -> Self:
         """The same deployment on loopback ports that the system chooses, so that two can run side by side."""
-        addresses = ("public_address", "internal_address", "metrics_address")
+        addresses = [name for name in type(self).model_fields if name.endswith("_address")]
         chosen = self.model_copy(update=dict.fromkeys(addresses, "127.0.0.1:0"))
         chosen._folder = self._folder  # noqa: SLF001 - likewise
         return chosen

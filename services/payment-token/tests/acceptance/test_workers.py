@@ -93,7 +93,9 @@ def test_both_answer_and_each_listener_is_announced_once(service: RunningService
     announced = Counter(
         entry["listener"] for entry in entries(service) if entry["message"] == "listening"
     )
-    assert announced == {"public": 1, "internal": 1, "metrics": 1}
+    assert announced == dict.fromkeys(
+        ("public", "public_grpc", "internal", "internal_grpc", "metrics"), 1
+    )
 
 
 def test_they_settle_on_the_same_first_keys_and_each_holds_a_lease(

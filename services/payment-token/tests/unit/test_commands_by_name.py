@@ -10,7 +10,17 @@ from payment_token.cli.commands import COMMANDS, imported
 _WIDE = 200
 
 # Each takes a command longer to load than its work.
-_HEAVY = {"alembic", "boto3", "fastapi", "httpx", "psycopg", "pydantic", "sqlalchemy", "uvicorn"}
+_HEAVY = {
+    "alembic",
+    "boto3",
+    "fastapi",
+    "grpc",
+    "httpx",
+    "psycopg",
+    "pydantic",
+    "sqlalchemy",
+    "uvicorn",
+}
 
 
 def _loaded(statement: str) -> set[str]:
@@ -46,4 +56,4 @@ def test_a_command_loads_no_server_no_migrations_and_no_boto3(name: str) -> None
 
 
 def test_what_serves_loads_no_migrations_and_no_boto3() -> None:
-    assert _loaded(_import_of("serve")) == {"fastapi", "psycopg", "pydantic", "uvicorn"}
+    assert _loaded(_import_of("serve")) == {"fastapi", "grpc", "psycopg", "pydantic", "uvicorn"}

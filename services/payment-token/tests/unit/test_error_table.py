@@ -42,6 +42,38 @@ STATUSES = {
     },
     500: {"record_integrity_failure"},
 }
+RPC_STATUSES = {
+    "INVALID_ARGUMENT": {
+        "malformed_request",
+        "idempotency_key_missing",
+        "unsupported_media_type",
+        "invalid_field",
+        "bad_ksn",
+        "decryption_failed",
+        "cleartext_card_data",
+    },
+    "ALREADY_EXISTS": {"idempotency_key_reused", "ksn_replayed"},
+    "FAILED_PRECONDITION": {
+        "unknown_device",
+        "device_suspended",
+        "token_expired",
+        "token_revoked",
+    },
+    "UNAUTHENTICATED": {"unauthenticated"},
+    "PERMISSION_DENIED": {"forbidden"},
+    "NOT_FOUND": {"token_not_found"},
+    "UNIMPLEMENTED": {"route_not_found", "method_not_allowed"},
+    "ABORTED": {"idempotency_in_progress"},
+    "RESOURCE_EXHAUSTED": {"payload_too_large", "rate_limited"},
+    "UNAVAILABLE": {
+        "database_unavailable",
+        "key_custodian_unavailable",
+        "audit_unavailable",
+        "encryption_key_overdue",
+        "overloaded",
+    },
+    "DATA_LOSS": {"record_integrity_failure"},
+}
 WAITING_HELPS = {409, 429, 503}
 
 
@@ -93,6 +125,18 @@ def test_statuses_are_those_that_callers_rely_on():
     for error, answer in ANSWERS.items():
         found.setdefault(answer.status, set()).add(error.code)
     assert found == STATUSES
+
+
+def test_statuses_of_grpc_are_those_that_callers_rely_on():
+    found: dict[str, set[str]] = {}
+    for error, answer in ANSWERS.items():
+        found.setdefault(answer.rpc, set()).add(error.code)
+    assert found == RPC_STATUSES
+
+
+def test_grpc_s_client_libraries_send_again_what_may_succeed_later():
+    for answer in ANSWERS.values():
+        assert (answer.status == 503) is (answer.rpc == "UNAVAILABLE")
 
 
 def test_codes_are_unique():

@@ -9,12 +9,16 @@ _HEAD = """\
 
 <!-- Generated from api/errors.py by `python -m payment_token.api.errors_page`; a test compares. -->
 
-Every error is an RFC 9457 problem document (`application/problem+json`) with a stable `code`, a `detail` that names fields
+In REST every error is an RFC 9457 problem document (`application/problem+json`) with a stable `code`, a `detail` that names fields
 and limits but never values, and the `request_id` to quote. `Retry-After` is set where the same request may succeed later.
 Checks run in this order: route, method, authentication, media type, size, syntax, fields, merchant, and then the work.
 
-| status | code | what it says | retry after |
-|---|---|---|---|
+In gRPC it is a `google.rpc.Status` (in `grpc-status-details-bin`) with the same detail as its message. Its `ErrorInfo` has the domain
+`payment-token` and the code in capitals as its reason (`TOKEN_NOT_FOUND`). Beside it are a `RequestInfo`, a `BadRequest` that names the
+field of an `invalid_field`, and a `RetryInfo` where waiting helps.
+
+| status | gRPC status | code | what it says | retry after |
+|---|---|---|---|---|
 """
 
 _TAIL = """
@@ -22,19 +26,21 @@ Every failure of a well-formed payload (wrong key, bad padding, not card data, L
 answer would let an attacker probe the ciphertext bit by bit. In development the problem carries a `hint` with the stage.
 
 `token_not_found` answers alike for malformed ids, unknown and purged tokens, and tokens of another merchant.
-`token_expired` and `token_revoked` carry the id as `payment_token`.
+`token_expired` and `token_revoked` carry the id as `payment_token` (in gRPC, in the metadata of the `ErrorInfo`).
 
 `record_integrity_failure` is an alarm, not an answer to a caller's mistake: a stored record does not open. A response with
-the code `internal_error` (500) is a defect of the service; please report it with its `request_id`.
+the code `internal_error` (500, `INTERNAL`) is a defect of the service; please report it with its `request_id`.
 
-A caller of the internal listener without a valid client certificate gets no HTTP answer: the TLS handshake fails.
+A caller of the internal listener without a valid client certificate gets no answer of ours: the TLS handshake fails, which gRPC's
+client libraries call `UNAVAILABLE`. A gRPC message beyond what the listener reads at all (256 KiB) is a `RESOURCE_EXHAUSTED` without
+details, by the gRPC library itself.
 """
 
 
 def errors_page() -> str:
     rows = sorted(ANSWERS.items(), key=lambda item: (item[1].status, item[0].code))
     lines = [
-        f"| {answer.status} | `{error.code}` | {error.default_detail} |"
+        f"| {answer.status} | `{answer.rpc}` | `{error.code}` | {error.default_detail} |"
         f" {'' if answer.retry_after_seconds is None else f'{answer.retry_after_seconds} s'} |"
         for error, answer in rows
     ]

@@ -27,7 +27,7 @@ def parse_json(body: bytes) -> Any:
         pass
     else:
         if _may_hide_something(text):
-            _check(document)
+            check_texts(document)
         return document
     raise MalformedRequestError(problem)
 
@@ -62,7 +62,7 @@ _DECODER = json.JSONDecoder(
 
 
 def _may_hide_something(text: str) -> bool:
-    """False when there is nothing that :func:`_check` could find.
+    """False when there is nothing that :func:`check_texts` could find.
 
     Control characters that stand for themselves are not JSON, nor are surrogates UTF-8: both come as escapes only. No
     document is deeper than its brackets are many.
@@ -70,7 +70,8 @@ def _may_hide_something(text: str) -> bool:
     return "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH
 
 
-def _check(document: Any) -> None:
+def check_texts(document: Any) -> None:
+    """Raises MalformedRequestError. ``document`` is of lists, dictionaries and plain values."""
     pending = [(document, 1)]
     while pending:
         value, depth = pending.pop()

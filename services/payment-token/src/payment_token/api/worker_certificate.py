@@ -21,9 +21,14 @@ def worker_of(scope: Scope) -> Worker:
     client = scope.get("client") or ("unknown", 0)
     source = f"{client[0]}:{client[1]}"
     chain = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain", ())
-    if not chain:
+    return worker_with(chain[0] if chain else None, source)
+
+
+def worker_with(certificate: str | None, source: str) -> Worker:
+    """``certificate`` is the leaf that the handshake verified, in PEM; ``source`` is the peer's address and port."""
+    if certificate is None:
         return Worker("", b"", source)
-    identity, fingerprint = _read(chain[0])
+    identity, fingerprint = _read(certificate)
     return Worker(identity, fingerprint, source)
 
 

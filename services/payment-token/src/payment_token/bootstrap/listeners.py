@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from fastapi import APIRouter
 
@@ -21,12 +22,36 @@ from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
 from payment_token.api.tls import mutual_context, server_context
 from payment_token.bootstrap.audit import this_process
+from payment_token.bootstrap.grpc_listeners import (
+    INTERNAL_GRPC,
+    PUBLIC_GRPC,
+    internal_grpc,
+    public_grpc,
+)
 from payment_token.bootstrap.recorded_policy import RecordedPolicy
 from payment_token.bootstrap.sealer import Sealer
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
+
+
+class AnyListener(Protocol):
+    """Of HTTP or of gRPC."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    def bind(self, *, shared: bool = False) -> None: ...
+
+    async def serve(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Role(StrEnum):
@@ -47,7 +72,7 @@ class Role(StrEnum):
 class Listeners:
     """``policy`` is ``None`` for a process that releases nothing."""
 
-    all: tuple[Listener, ...]
+    all: tuple[AnyListener, ...]
     policy: RecordedPolicy | None
 
     @property
@@ -55,19 +80,21 @@ class Listeners:
         """By the names of the listeners, once they listen."""
         return {listener.name: listener.url for listener in self.all}
 
-    def named(self, name: str) -> Listener:
+    def named(self, name: str) -> AnyListener:
         return next(listener for listener in self.all if listener.name == name)
 
 
 def addresses(settings: Settings, roles: Collection[Role]) -> dict[str, str]:
     """Where the listeners of these roles listen, by the names of the listeners."""
-    of_roles = {
-        Role.PUBLIC: settings.public_address,
-        Role.INTERNAL: settings.internal_address,
-    }
-    return {role.value: of_roles[role] for role in of_roles if role in roles} | {
-        "metrics": settings.metrics_address
-    }
+    found: dict[str, str] = {}
+    if Role.PUBLIC in roles:
+        found |= {"public": settings.public_address, PUBLIC_GRPC: settings.public_grpc_address}
+    if Role.INTERNAL in roles:
+        found |= {
+            "internal": settings.internal_address,
+            INTERNAL_GRPC: settings.internal_grpc_address,
+        }
+    return found | {"metrics": settings.metrics_address}
 
 
 def build_listeners(
@@ -82,28 +109,31 @@ def build_listeners(
     counted = metrics_route(of_all_processes(metrics.registry))
     # A process that makes no tokens is ready without a place for them.
     release_health = health_routes(service.readiness_to_release)
-    listeners = []
+    listeners: list[AnyListener] = []
     policy = None
     if Role.PUBLIC in roles:
+        use_cases = service.public_use_cases()
         app = application(
             "public",
             (health, counted) if documented else (health,),
             metrics,
-            plain=public_routes(service.public_use_cases()),
+            plain=public_routes(use_cases),
             models=(CreateTokenBody,),
             security=BEARER,
             documented=documented,
             hints=settings.in_development,
         )
         listeners.append(Listener("public", settings.public_address, app, _public_tls(settings)))
+        listeners.append(public_grpc(settings, metrics, use_cases, service.readiness))
     if Role.INTERNAL in roles:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
+        release = service.release(policies)
         app = application(
             "internal",
             (release_health,),
             metrics,
-            plain=internal_routes(service.release(policies)),
+            plain=internal_routes(release),
             models=(DecryptBody,),
             security=MUTUAL_TLS,
             documented=documented,
@@ -112,6 +142,7 @@ def build_listeners(
         listeners.append(
             Listener("internal", settings.internal_address, app, _internal_tls(settings))
         )
+        listeners.append(internal_grpc(settings, metrics, release, service.readiness_to_release))
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )

@@ -37,7 +37,7 @@ class MalformedRequestError(InvalidInputError):
 
 class IdempotencyKeyMissingError(InvalidInputError):
     code = "idempotency_key_missing"
-    default_detail = "The Idempotency-Key header is required."
+    default_detail = "An idempotency key is required: the header Idempotency-Key, in gRPC the field idempotency_key."
 
 
 class PayloadTooLargeError(InvalidInputError):

@@ -1,6 +1,6 @@
 """Bodies of the internal API."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, field_validator
 from pydantic_core import to_json
@@ -91,11 +91,11 @@ class ReleasedBody(BaseModel):
     @staticmethod
     def render(released: Released) -> bytes:
         """This model of the release as JSON."""
-        return to_json(_document(released))
+        return to_json(released_document(released))
 
 
-def _document(released: Released) -> dict[str, object]:
-    """The one place where card data becomes a response."""
+def released_document(released: Released) -> dict[str, Any]:
+    """The one place where card data becomes a response, of REST and of gRPC."""
     wanted, pan_part, sad_part = released.fields, released.pan_part, released.sad_part
     with_expiry = ReleaseField.EXPIRY in wanted
     with_name = ReleaseField.CARDHOLDER_NAME in wanted

@@ -30,7 +30,7 @@ class RequestMetrics:
     def __post_init__(self) -> None:
         requests = Counter(
             "payment_token_requests_total",
-            "Requests by listener, route, method, status and error code ('ok' for none).",
+            "Requests by listener, route, method, status (of HTTP, or of gRPC) and error code ('ok' for none).",
             ("listener", "route", "method", "status", "code"),
             registry=self.registry,
         )
@@ -45,35 +45,26 @@ class RequestMetrics:
         object.__setattr__(self, "seconds", seconds)
 
 
-def note_error_code(scope: Scope, code: str) -> None:
-    scope[_CODE] = code
+class Observation:
+    """Counts and log lines of the requests of one listener, of whatever protocol."""
 
-
-class Observed:
-    """ASGI middleware around an application."""
-
-    def __init__(self, app: ASGIApp, listener: str, metrics: RequestMetrics) -> None:
-        self._app = app
+    def __init__(self, listener: str, metrics: RequestMetrics) -> None:
         self._listener = listener
         self._metrics = metrics
         # The labels are few: templates of routes, and codes of the one error table.
-        self._counted: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
+        self._counted: dict[tuple[str, str, str, str], tuple[Counter, Histogram]] = {}
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        answer = _Answer(self, scope, send)
-        try:
-            await self._app(scope, receive, answer.send)
-        finally:
-            answer.note()
-
-    def note(self, scope: Scope, request_id: RequestId, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "unmatched")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
-        code = scope.get(_CODE, "ok")
-        requests, durations = self._counters(route, method, status, code)
+    def note(
+        self,
+        route: str,
+        method: str,
+        status: int | str,
+        code: str,
+        request_id: RequestId,
+        seconds: float,
+    ) -> None:
+        """``status`` is HTTP's number or gRPC's name."""
+        requests, durations = self._counters(route, method, str(status), code)
         requests.inc()
         durations.observe(seconds)
         if logger.isEnabledFor(logging.INFO):
@@ -91,16 +82,44 @@ class Observed:
             logger.handle(record)
 
     def _counters(
-        self, route: str, method: str, status: int, code: str
+        self, route: str, method: str, status: str, code: str
     ) -> tuple[Counter, Histogram]:
         name = (route, method, status, code)
         found = self._counted.get(name)
         if found is None:
             found = self._counted[name] = (
-                self._metrics.requests.labels(self._listener, route, method, str(status), code),
+                self._metrics.requests.labels(self._listener, route, method, status, code),
                 self._metrics.seconds.labels(self._listener, route, method),
             )
         return found
+
+
+def note_error_code(scope: Scope, code: str) -> None:
+    scope[_CODE] = code
+
+
+class Observed:
+    """ASGI middleware around an application."""
+
+    def __init__(self, app: ASGIApp, listener: str, metrics: RequestMetrics) -> None:
+        self._app = app
+        self._observation = Observation(listener, metrics)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(self, scope, send)
+        try:
+            await self._app(scope, receive, answer.send)
+        finally:
+            answer.note()
+
+    def note(self, scope: Scope, request_id: RequestId, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "unmatched")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        code = scope.get(_CODE, "ok")
+        self._observation.note(route, method, status, code, request_id, seconds)
 
 
 class _Answer:

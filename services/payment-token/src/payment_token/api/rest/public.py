@@ -1,10 +1,15 @@
 """The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from fastapi import APIRouter, Request, Response
 
+from payment_token.api.caller_rules import (
+    APIKeys,
+    authenticated,
+    idempotency_key,
+    merchant_of,
+)
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
 from payment_token.api.rest.request_body import read_body
 from payment_token.api.rest.request_context import (
@@ -13,27 +18,15 @@ from payment_token.api.rest.request_context import (
     request_id_of,
 )
 from payment_token.api.rest.token_models import CreateTokenBody, TokenBody
-from payment_token.domain.api_key import APIKey, PresentedKey
+from payment_token.domain.api_key import APIKey
 from payment_token.domain.audit import Actor
-from payment_token.domain.errors import (
-    IdempotencyKeyMissingError,
-    InvalidFieldError,
-    UnauthenticatedError,
-)
-from payment_token.domain.identifiers import IDEMPOTENCY_KEY, MERCHANT_ID, MerchantId
+from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.revoke_token import RevokeToken
-from payment_token.domain.sensitive import SensitiveText
 from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise
 from payment_token.domain.view_token import ViewToken
 
 _IDEMPOTENCY_HEADERS = (b"idempotency-key", b"x-idempotency-key")
-
-
-class APIKeys(Protocol):
-    async def authenticate(self, presented: PresentedKey) -> APIKey:
-        """Raises UnauthenticatedError for an unknown id, a wrong secret and a revoked key, all alike."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +95,7 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
 
 
 async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
-    given = header_values(request, b"authorization")
-    scheme, _, text = (given[0] if len(given) == 1 else "").partition(" ")
-    if scheme.lower() != "bearer":
-        raise UnauthenticatedError
-    return await api_keys.authenticate(PresentedKey.parse(SensitiveText(text.strip())))
+    return await authenticated(header_values(request, b"authorization"), api_keys)
 
 
 def _caller(request: Request, api_key: APIKey) -> Actor:
@@ -116,28 +105,12 @@ def _caller(request: Request, api_key: APIKey) -> Actor:
 
 def _idempotency_key(request: Request) -> str:
     given = {value for name in _IDEMPOTENCY_HEADERS for value in header_values(request, name)}
-    if not given or given == {""}:
-        raise IdempotencyKeyMissingError
-    key, *others = given
-    if others or not IDEMPOTENCY_KEY.fullmatch(key):
-        raise InvalidFieldError(
-            "Idempotency-Key", "must be one key of 1 to 255 visible ASCII characters"
-        )
-    return key
+    return idempotency_key(given, "Idempotency-Key")
 
 
 def _merchant(request: Request, api_key: APIKey) -> MerchantId:
     check_request_id(request)
-    given = request.query_params.getlist("merchant_id")
-    if not given:
-        if len(api_key.merchants) != 1:
-            raise InvalidFieldError(
-                "merchant_id", "is required: this API key acts for several merchants"
-            )
-        return api_key.acting_for(None)
-    if len(given) > 1 or not MERCHANT_ID.fullmatch(given[0]):
-        raise InvalidFieldError("merchant_id", "must be one merchant id")
-    return api_key.acting_for(MerchantId(given[0]))
+    return merchant_of(api_key, request.query_params.getlist("merchant_id"))
 
 
 def _json(token: Token, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -13,6 +13,16 @@ HEADER = b"x-request-id"
 _STATE = "payment_token.request_id"
 _RANDOM_BYTES = 16
 
+REQUEST_ID_RULE = "must be 1 to 128 of A-Z a-z 0-9 . _ : - and no card number"
+
+
+def is_request_id(text: str) -> bool:
+    return REQUEST_ID.fullmatch(text) is not None and not find_card_number(text)
+
+
+def new_request_id() -> RequestId:
+    return RequestId(os.urandom(_RANDOM_BYTES).hex())
+
 
 def header_values(request: Request, name: bytes) -> list[str]:
     """Every value of a header, in order; ``name`` in lower case.
@@ -25,8 +35,7 @@ def header_values(request: Request, name: bytes) -> list[str]:
 def assign_request_id(scope: Scope) -> RequestId:
     given = [value for name, value in scope["headers"] if name == HEADER]
     text = given[0].decode("latin-1") if len(given) == 1 else ""
-    acceptable = REQUEST_ID.fullmatch(text) is not None and not find_card_number(text)
-    request_id = RequestId(text if acceptable else os.urandom(_RANDOM_BYTES).hex())
+    request_id = RequestId(text) if is_request_id(text) else new_request_id()
     scope[_STATE] = request_id
     return request_id
 
@@ -40,6 +49,4 @@ def check_request_id(request: Request) -> None:
     """Raises InvalidFieldError when the caller sent an id that was not taken: it is what the audit would name."""
     given = header_values(request, HEADER)
     if given and given != [request_id_of(request)]:
-        raise InvalidFieldError(
-            "X-Request-ID", "must be 1 to 128 of A-Z a-z 0-9 . _ : - and no card number"
-        )
+        raise InvalidFieldError("X-Request-ID", REQUEST_ID_RULE)

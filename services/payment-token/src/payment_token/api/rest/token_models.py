@@ -3,7 +3,7 @@
 import base64
 import binascii
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 from pydantic.config import JsonDict
@@ -51,11 +51,12 @@ _EXAMPLE_TOKEN: JsonDict = {
 
 
 def _from_base64(value: object) -> object:
-    if not isinstance(value, str):
+    """JSON has no bytes; what has them is a message of gRPC."""
+    if not isinstance(value, str | bytes):
         raise ValueError("must be a base64 text")
     decoded = None
     try:
-        decoded = base64.b64decode(value, validate=True)
+        decoded = value if isinstance(value, bytes) else base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError):
         pass
     if not decoded:
@@ -212,10 +213,11 @@ class TokenBody(BaseModel):
     @staticmethod
     def render(token: Token) -> bytes:
         """This model of the token as JSON. To build the model only to write it down costs twice as much again."""
-        return to_json(_document(token))
+        return to_json(token_document(token))
 
 
-def _document(token: Token) -> dict[str, object]:
+def token_document(token: Token) -> dict[str, Any]:
+    """The masked view as REST and gRPC give it."""
     card = token.card
     return {
         "payment_token": token.token_id.text,

@@ -1,0 +1,51 @@
+"""A release as both protocols do it: every attempt, allowed or refused, is a durable record before its answer leaves."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
+from payment_token.domain.identifiers import RequestId
+from payment_token.domain.release import Release, Released, ReleaseRequest
+from payment_token.domain.worker_policy import Worker
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What an audit record can say of a request that ends early: ``request`` once it was readable."""
+
+    worker: Worker
+    request_id: RequestId
+    request: ReleaseRequest | None = None
+
+
+async def released_on_record(
+    release: Release,
+    attempt: Attempt,
+    read: Callable[[], Awaitable[None]],
+    is_given_up: Callable[[], bool],
+) -> Released:
+    """``read`` completes the attempt, once the worker is admitted. ``is_given_up``: no answer reaches the worker any more."""
+    refusal = None
+    try:
+        released = await _released(release, attempt, read)
+    except AuditUnavailableError:
+        raise
+    except PaymentTokenError as error:
+        refusal = error
+    if refusal is not None:
+        await release.record_refusal(attempt.worker, attempt.request_id, attempt.request, refusal)
+        raise refusal
+    if is_given_up():
+        release.take_back(released)
+        raise AuditUnavailableError
+    return released
+
+
+async def _released(
+    release: Release, attempt: Attempt, read: Callable[[], Awaitable[None]]
+) -> Released:
+    release.admit(attempt.worker)
+    await read()
+    if attempt.request is None:
+        raise RuntimeError("the attempt was not read")
+    return await release(attempt.worker, attempt.request_id, attempt.request)

@@ -1,0 +1,93 @@
+"""One call while it is worked on: who calls, with what message, under which request id."""
+
+from dataclasses import dataclass, field
+from typing import TypeVar
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from payment_token.api.rest.request_context import (
+    REQUEST_ID_RULE,
+    is_request_id,
+    new_request_id,
+)
+from payment_token.domain.errors import (
+    InvalidFieldError,
+    MalformedRequestError,
+    PayloadTooLargeError,
+)
+from payment_token.domain.identifiers import RequestId
+
+SINGLE_LIMIT_BYTES = 64 * 1024
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+Read = TypeVar("Read", bound=Message)
+
+
+@dataclass(slots=True)
+class Call:
+    """``message`` is as it came: who calls is settled before anything of it is read.
+
+    ``given_up`` says that nothing of the answer reaches the caller any more.
+    """
+
+    message: bytes
+    context: Context
+    request_id: RequestId = field(default_factory=new_request_id)
+    given_up: bool = False
+    _request_id_refused: bool = False
+
+    def metadata(self, name: str) -> list[str]:
+        """Every value under a name. What is binary is no text."""
+        return [
+            value if isinstance(value, str) else ""
+            for given, value in self.context.invocation_metadata() or ()
+            if given == name
+        ]
+
+    @property
+    def source(self) -> str:
+        """The peer's address and port, as REST writes them."""
+        return unquote(self.context.peer()).partition(":")[2].replace("[", "").replace("]", "")
+
+    @property
+    def certificate(self) -> str | None:
+        """The client's, in PEM, that the handshake verified."""
+        given = list(self.context.auth_context().get("x509_pem_cert", ()))
+        return given[0].decode("ascii") if given else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the caller's deadline, if it has one."""
+        return self.context.time_remaining()
+
+    def take_request_id(self, given: str) -> None:
+        """From here on logs and records have it, if it is one. ``check_request_id`` says so if not."""
+        if is_request_id(given):
+            self.request_id = RequestId(given)
+        else:
+            self._request_id_refused = given != ""
+
+    def check_request_id(self) -> None:
+        """Raises InvalidFieldError."""
+        if self._request_id_refused:
+            raise InvalidFieldError("request_id", REQUEST_ID_RULE)
+
+    def read(self, kind: type[Read], limit: int = SINGLE_LIMIT_BYTES) -> Read:
+        """Raises PayloadTooLargeError, MalformedRequestError, and InvalidFieldError for a field that nobody knows."""
+        if len(self.message) > limit:
+            raise PayloadTooLargeError(f"The message is larger than {limit} bytes.")
+        message = None
+        try:
+            message = kind.FromString(self.message)
+        except DecodeError:
+            pass
+        if message is None:
+            raise MalformedRequestError(f"This is not a well-formed {kind.__name__}.")
+        whole = message.ByteSize()
+        message.DiscardUnknownFields()
+        # What is not known is not looked at either, and could be a card number in clear.
+        if message.ByteSize() != whole:
+            raise InvalidFieldError("body", "has a field that this method does not know")
+        return message

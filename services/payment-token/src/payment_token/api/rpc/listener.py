@@ -1,0 +1,119 @@
+"""One address on which gRPC is listened to. To the process it is a listener like any other."""
+
+import asyncio
+from collections.abc import Sequence
+
+import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from payment_token.api.listener import DRAIN_SECONDS
+from payment_token.api.listening_socket import ListenError
+from payment_token.api.rest.operations import Readiness
+from payment_token.api.rpc.bounds import Bounds
+from payment_token.api.rpc.credentials import Credentials
+from payment_token.api.rpc.health import Health
+from payment_token.api.rpc.methods import Methods
+
+# Of anything larger the library reads no more than its length. A method's own limit is smaller, and has an answer of ours.
+_MESSAGE_BYTES = 256 * 1024
+
+_OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.max_concurrent_streams", 500),
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    # A peer that is gone without a word is noticed; one that pings more often than every 10 seconds is sent away.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 2),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # Now and then a worker shows its certificate again, and calls without a message come to an end.
+    ("grpc.max_connection_idle_ms", 15 * 60_000),
+    ("grpc.max_connection_age_ms", 30 * 60_000),
+    ("grpc.max_connection_age_grace_ms", DRAIN_SECONDS * 1000),
+)
+# Ours at once are fewer; these include calls whose message has not come yet.
+_CALLS = 2000
+
+
+class RPCListener:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        service: str,
+        methods: Methods,
+        bounds: Bounds,
+        readiness: Readiness,
+        credentials: Credentials | None = None,
+        *,
+        reflected: bool,
+    ) -> None:
+        """``service`` is the full name of what ``methods`` are. ``reflected`` lets callers ask what there is."""
+        self.name = name
+        self._address = address
+        self._service = service
+        self._methods = methods
+        self._bounds = bounds
+        self._readiness = readiness
+        self._credentials = credentials
+        self._reflected = reflected
+        self._server: grpc.aio.Server | None = None
+        self._health: Health | None = None
+        self._url = ""
+        self._stopping = asyncio.Event()
+
+    def bind(self, *, shared: bool = False) -> None:
+        """``shared``: on an address that is reserved for several processes. Raises ListenError when it cannot be had."""
+        self._health = Health([self._service], self._readiness)
+        self._server = server = grpc.aio.server(
+            options=(*_OPTIONS, ("grpc.so_reuseport", int(shared))),
+            maximum_concurrent_rpcs=_CALLS,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._reflected:
+            names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        # Last: it answers whatever the others do not.
+        server.add_generic_rpc_handlers((self._methods,))
+        self._url = self._listen(server)
+
+    @property
+    def url(self) -> str:
+        """Where it listens; with port 0 in its address, the port that the system chose."""
+        if not self._url:
+            raise RuntimeError("the listener is not bound")
+        return self._url
+
+    async def serve(self) -> None:
+        """Serves until ``stop``, then lets the calls in progress finish."""
+        if self._server is None or self._health is None:
+            raise RuntimeError("the listener is not bound")
+        await self._server.start()
+        await self._stopping.wait()
+        self._health.end()
+        await self._server.stop(DRAIN_SECONDS)
+        await self._bounds.ended(DRAIN_SECONDS)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def close(self) -> None:
+        """The server has closed its sockets by itself, or never listened."""
+
+    def _listen(self, server: grpc.aio.Server) -> str:
+        port = 0
+        try:
+            if self._credentials is None:
+                port = server.add_insecure_port(self._address)
+            else:
+                port = server.add_secure_port(self._address, self._credentials.for_server())
+        except RuntimeError:
+            # Its text is the library's.
+            pass
+        if not port:
+            raise ListenError(f"{self.name}: cannot listen on {self._address}.")
+        scheme = "grpc" if self._credentials is None else "grpcs"
+        return f"{scheme}://{self._address.rpartition(':')[0]}:{port}"
