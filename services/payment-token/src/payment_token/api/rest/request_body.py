@@ -15,6 +15,7 @@ from payment_token.domain.errors import (
 )
 
 SINGLE_LIMIT_BYTES = 64 * 1024
+UNKNOWN_FIELD_RULE = "has a field that this route does not know"
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -82,7 +83,7 @@ def _place(location: tuple[int | str, ...], kind: str) -> str:
 
 def _rule(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
-        return "has a field that this route does not know"
+        return UNKNOWN_FIELD_RULE
     if kind == "missing":
         return "is required"
     message = message.removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")

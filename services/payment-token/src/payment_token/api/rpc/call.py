@@ -7,6 +7,7 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from payment_token.api.rest.request_body import SINGLE_LIMIT_BYTES, UNKNOWN_FIELD_RULE
 from payment_token.api.rest.request_context import (
     REQUEST_ID_RULE,
     is_request_id,
@@ -18,8 +19,6 @@ from payment_token.domain.errors import (
     PayloadTooLargeError,
 )
 from payment_token.domain.identifiers import RequestId
-
-SINGLE_LIMIT_BYTES = 64 * 1024
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Read = TypeVar("Read", bound=Message)
@@ -89,5 +88,5 @@ class Call:
         message.DiscardUnknownFields()
         # What is not known is not looked at either, and could be a card number in clear.
         if message.ByteSize() != whole:
-            raise InvalidFieldError("body", "has a field that this method does not know")
+            raise InvalidFieldError("body", UNKNOWN_FIELD_RULE)
         return message

@@ -1,0 +1,458 @@
+"""REST and gRPC give the same answer to the same request: one table, run through both."""
+
+import ipaddress
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from cryptography.x509 import IPAddress
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from payment_token.cli.published_cards import PUBLISHED_CARDS
+from payment_token.domain.device_payload import PartFormat
+from payment_token.infrastructure.database.location import deployment_url
+from tests.support.both_protocols import Answer, OverGRPC, OverREST, Sent, new_key
+from tests.support.certificates import Authority, dns, uri
+from tests.support.deployment import MERCHANT, Deployment, RunningService, client_context
+from tests.support.problems import PAN, check_nothing_was_a_defect
+from tests.support.requests import Change, adding, setting, without
+from tests.support.rpc import rpc_client
+
+OTHER = "m_other"
+UNKNOWN = "pt_" + "b" * 36
+PART = "encrypted_payload.parts.0"
+CARD = PUBLISHED_CARDS[0]
+
+POLICY = """
+[[worker]]
+identity = "spiffe://test/known"
+merchants = ["m_demo", "m_4711"]
+purposes = ["authorization", "capture"]
+fields = ["pan", "expiry", "cardholder_name"]
+
+[[worker]]
+identity = "worker.test"
+merchants = ["*"]
+purposes = ["*"]
+fields = ["pan", "expiry", "cardholder_name", "sad"]
+"""
+
+
+@dataclass
+class World:
+    """A service with two merchants, and tokens in each state."""
+
+    deployment: Deployment
+    service: RunningService
+    folder: Path
+    keys: dict[str, str]
+    closing: ExitStack
+    tokens: dict[str, str] = field(default_factory=dict)
+    _clients: dict[tuple[str, str, str], OverREST | OverGRPC] = field(default_factory=dict)
+
+    def over(self, protocol: str, key: str, certificate: str) -> OverREST | OverGRPC:
+        """Clients are kept: what belongs to a connection must not depend on its first request."""
+        name = (protocol, key, certificate)
+        if name not in self._clients:
+            self._clients[name] = self._client(protocol, self.keys[key], certificate)
+        return self._clients[name]
+
+    def create(self, sent: Sent, key: str = "own") -> str:
+        answer = self.over("REST", key, "known").create(sent)
+        assert answer.body is not None, answer
+        token: str = answer.body["payment_token"]
+        return token
+
+    def records(self, request_id: str) -> list[tuple[Any, ...]]:
+        columns = "identity, outcome, code, merchant_id, token_id, purpose, fields, key_name"
+        with psycopg.connect(deployment_url(self.deployment.settings)) as database:
+            return database.execute(
+                f"SELECT {columns}, length(certificate_sha256), event FROM audit_records"
+                " WHERE request_id = %s",
+                (request_id,),
+            ).fetchall()
+
+    def _client(self, protocol: str, secret: str, certificate: str) -> OverREST | OverGRPC:
+        urls, enter = self.service.urls, self.closing.enter_context
+        if protocol == "REST":
+            headers = {"Authorization": secret} if secret else {}
+            tls = client_context(self.folder, certificate)
+            return OverREST(
+                enter(httpx.Client(base_url=urls["public"], headers=headers, timeout=20)),
+                enter(httpx.Client(base_url=urls["internal"], verify=tls, timeout=20)),
+            )
+        metadata = (("authorization", secret),) if secret else ()
+        return OverGRPC(
+            enter(rpc_client(urls["public_grpc"], metadata=metadata)),
+            enter(rpc_client(urls["internal_grpc"], folder=self.folder, certificate=certificate)),
+        )
+
+
+@pytest.fixture(scope="module")
+def world(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("both")
+    authority = Authority(folder)
+    local = [IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue("known", [uri("spiffe://test/known")])
+    authority.issue("known-dns", [dns("worker.test")])
+    authority.issue("stranger", [uri("spiffe://test/stranger")])
+    authority.issue("name-only", [])
+    authority.issue("two-names", [uri("spiffe://test/known"), uri("spiffe://test/other")])
+    authority.issue("wildcard", [dns("*.test")])
+    (folder / "policy.toml").write_text(POLICY)
+    with (
+        ExitStack() as closing,
+        deployment.serving(
+            INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
+            INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
+            CLIENT_CA_FILE=str(folder / "ca.pem"),
+            WORKER_POLICY_FILE=str(folder / "policy.toml"),
+        ) as service,
+    ):
+        made = World(deployment, service, folder, _keys(deployment), closing)
+        made.tokens = {
+            "active": made.create(good(made, metadata={"order": "A-1"})),
+            "others": made.create(good(made, OTHER), "other"),
+            "revoked": made.create(good(made)),
+            "expired": made.create(good(made, ttl_seconds=1)),
+            "unknown": UNKNOWN,
+        }
+        made.over("REST", "own", "known").revoke(Sent({"payment_token": made.tokens["revoked"]}))
+        time.sleep(1.5)
+        yield made
+        check_nothing_was_a_defect(service)
+
+
+def _keys(deployment: Deployment) -> dict[str, str]:
+    def secret(*merchants: str) -> str:
+        options = [word for merchant in merchants for word in ("--merchant", merchant)]
+        return deployment.run_here("api-keys", "create", *options).stdout.strip()
+
+    revoked = secret(MERCHANT)
+    deployment.run_here("api-keys", "revoke", revoked.split("_")[1])
+    keys = {
+        "own": deployment.api_key,
+        "other": secret(OTHER),
+        "both": secret(MERCHANT, OTHER),
+        "revoked": revoked,
+        "unknown": f"ptk_{'0' * 16}_{'a' * 43}",
+        "malformed": "nonsense",
+    }
+    bearers = {name: f"Bearer {key}" for name, key in keys.items()}
+    return bearers | {"none": "", "basic": "Basic YTpi", "empty": "Bearer"}
+
+
+# --- The table -------------------------------------------------------------------------------------------------------
+
+
+def good(world: World, merchant: str = MERCHANT, **more: Any) -> Sent:
+    body = world.deployment.terminal().create_body(merchant, CARD, PartFormat.TRACK2)
+    return Sent(body | more, new_key())
+
+
+@dataclass(frozen=True)
+class Case:
+    """``code`` is empty where it succeeds. ``own_words``: each protocol speaks of its own names or formats."""
+
+    name: str
+    operation: str
+    code: str
+    sent: Callable[[World], Sent]
+    key: str = "own"
+    certificate: str = "known"
+    own_words: bool = False
+
+    def run(self, world: World, protocol: str) -> Answer:
+        client = world.over(protocol, self.key, self.certificate)
+        answer: Answer = getattr(client, self.operation)(self.sent(world))
+        return answer
+
+
+def create(name: str, code: str, change: Change = lambda _: None, **case: Any) -> Case:
+    def sent(world: World) -> Sent:
+        made = good(world)
+        change(made.body)
+        return made
+
+    return Case(f"create, {name}", "create", code, sent, **case)
+
+
+def create_by_key(name: str, code: str, key: str | None) -> Case:
+    def sent(world: World) -> Sent:
+        return Sent(good(world).body, key)
+
+    return Case(f"create, {name}", "create", code, sent, own_words=True)
+
+
+def create_raw(name: str, code: str, raw: tuple[bytes, bytes], **case: Any) -> Case:
+    return Case(f"create, {name}", "create", code, lambda _: Sent({}, "k", raw=raw), **case)
+
+
+def on_token(name: str, operation: str, token: str, code: str = "", **case: Any) -> Case:
+    more = case.pop("more", {})
+    return Case(
+        f"{operation}, {name}",
+        operation,
+        code,
+        lambda world: Sent({"payment_token": world.tokens.get(token, token)} | more),
+        **case,
+    )
+
+
+def decrypt(name: str, code: str = "", which: str = "active", **case: Any) -> Case:
+    options = {
+        option: case.pop(option) for option in ("certificate", "own_words") if option in case
+    }
+
+    def sent(world: World) -> Sent:
+        body = {"merchant_id": MERCHANT, "purpose": "capture"} | case
+        body = {name: value for name, value in body.items() if value is not None}
+        return Sent({"payment_token": world.tokens.get(which, which)} | body)
+
+    return Case(f"decrypt, {name}", "decrypt", code, sent, **options)
+
+
+def decrypt_sent(name: str, code: str, **sent: Any) -> Case:
+    body = {"payment_token": UNKNOWN, "merchant_id": MERCHANT, "purpose": "capture"}
+    return Case(f"decrypt, {name}", "decrypt", code, lambda _: Sent(body, **sent), own_words=True)
+
+
+NOT_A_MESSAGE = (b"{", b"\xff\xff")
+NOT_UTF_8 = (b'{"merchant_id": "\xff"}', b"\x1a\x01\xff")
+TOO_LARGE = (b" " * 70_000, b"\x1a" * 70_000)
+
+CASES = [
+    create("good", ""),
+    create("with metadata and a life of its own", "", adding("metadata", {"a": "b", "c": "ü"})),
+    create("for two days", "", adding("ttl_seconds", 172_800)),
+    create("by a key for two merchants", "", key="both"),
+    create_by_key("no idempotency key", "idempotency_key_missing", None),
+    create_by_key("an idempotency key that is too long", "invalid_field", "k" * 256),
+    create_by_key("an idempotency key with a space", "invalid_field", "a b"),
+    create_by_key("a card number as idempotency key", "cleartext_card_data", f"order-{PAN}"),
+    create("no merchant", "invalid_field", without("merchant_id")),
+    create("merchant with a line break", "invalid_field", setting("merchant_id", "m_demo\n")),
+    create("merchant that is too long", "invalid_field", setting("merchant_id", "m" * 65)),
+    create("merchant of another key", "forbidden", setting("merchant_id", OTHER)),
+    create("a card number as merchant", "cleartext_card_data", setting("merchant_id", PAN)),
+    create("no device", "invalid_field", without("device_id")),
+    create("device with a space", "invalid_field", setting("device_id", "T 1")),
+    create("a card number as device", "cleartext_card_data", setting("device_id", PAN)),
+    create("a card number in metadata", "cleartext_card_data", adding("metadata", {"n": PAN})),
+    create("a card number as metadata key", "cleartext_card_data", adding("metadata", {PAN: ""})),
+    create(
+        "21 metadata entries",
+        "invalid_field",
+        adding("metadata", {str(number): "" for number in range(21)}),
+    ),
+    create("long metadata key", "invalid_field", adding("metadata", {"k" * 41: ""})),
+    create("empty metadata key", "invalid_field", adding("metadata", {"": "v"})),
+    create("long metadata value", "invalid_field", adding("metadata", {"k": "v" * 501})),
+    create("NUL in metadata", "malformed_request", adding("metadata", {"k": "a\0b"})),
+    create("no life at all", "invalid_field", adding("ttl_seconds", 0)),
+    create("a negative life", "invalid_field", adding("ttl_seconds", -1)),
+    create("a life beyond all bounds", "invalid_field", adding("ttl_seconds", 2**62)),
+    create("no payload", "invalid_field", without("encrypted_payload")),
+    create("no parts", "invalid_field", setting("encrypted_payload.parts", [])),
+    create(
+        "nine parts",
+        "invalid_field",
+        lambda body: body["encrypted_payload"].update(parts=body["encrypted_payload"]["parts"] * 9),
+    ),
+    create("part without a format", "invalid_field", without(f"{PART}.format")),
+    create("unknown format", "invalid_field", setting(f"{PART}.format", "track4")),
+    create("no ciphertext", "invalid_field", setting(f"{PART}.ciphertext", "")),
+    create("unknown scheme", "invalid_field", setting("encrypted_payload.scheme", "rot13")),
+    create("unknown variant", "invalid_field", setting("encrypted_payload.key_variant", "mac")),
+    create("unknown cipher", "invalid_field", setting("encrypted_payload.cipher", "des")),
+    create("unknown mode", "invalid_field", setting("encrypted_payload.mode", "gcm")),
+    create(
+        "another cipher than the key's",
+        "invalid_field",
+        setting("encrypted_payload.cipher", "aes-256"),
+    ),
+    create("no KSN", "invalid_field", without("encrypted_payload.ksn")),
+    create("long KSN", "invalid_field", setting("encrypted_payload.ksn", "0" * 65)),
+    create("KSN that is none", "bad_ksn", setting("encrypted_payload.ksn", "0" * 24)),
+    create("IV that is no hexadecimal", "invalid_field", setting("encrypted_payload.iv", "z" * 32)),
+    create("short IV", "invalid_field", setting("encrypted_payload.iv", "00")),
+    create(
+        "ciphertext of another key",
+        "decryption_failed",
+        setting(f"{PART}.ciphertext", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+    ),
+    create("half a cipher block", "invalid_field", setting(f"{PART}.ciphertext", "AAAA")),
+    Case(
+        "create, unknown field",
+        "create",
+        "invalid_field",
+        lambda world: Sent(good(world).body, new_key(), unknown=True),
+    ),
+    create_raw("not a message", "malformed_request", NOT_A_MESSAGE, own_words=True),
+    create_raw("not UTF-8", "malformed_request", NOT_UTF_8, own_words=True),
+    create_raw("too large", "payload_too_large", TOO_LARGE, own_words=True),
+    *(
+        create_raw(f"{key} API key, and no message", "unauthenticated", NOT_A_MESSAGE, key=key)
+        for key in ("none", "basic", "empty", "malformed", "unknown", "revoked")
+    ),
+    *(
+        Case(
+            f"create, {name} as request id",
+            "create",
+            "invalid_field",
+            lambda world, given=given: Sent(good(world).body, new_key(), request_id=given),
+            own_words=True,
+        )
+        for name, given in (("a space", "a b"), ("a card number", PAN), ("a long text", "r" * 129))
+    ),
+    on_token("active", "view", "active"),
+    on_token("of a named merchant", "view", "active", more={"merchant_id": MERCHANT}),
+    on_token("unknown", "view", "unknown", "token_not_found"),
+    on_token("none", "view", "nonsense", "token_not_found"),
+    on_token("a card number", "view", PAN, "token_not_found"),
+    on_token("of another merchant", "view", "others", "token_not_found"),
+    on_token(
+        "of another merchant, named", "view", "others", "forbidden", more={"merchant_id": OTHER}
+    ),
+    on_token("revoked", "view", "revoked", "token_revoked"),
+    on_token("expired", "view", "expired", "token_expired"),
+    on_token("of which of two merchants", "view", "active", "invalid_field", key="both"),
+    on_token("merchant that is none", "view", "active", "invalid_field", more={"merchant_id": "?"}),
+    on_token("revoked API key", "view", "active", "unauthenticated", key="revoked"),
+    on_token("no API key", "view", "active", "unauthenticated", key="none"),
+    on_token("unknown", "revoke", "unknown", "token_not_found"),
+    on_token("of another merchant", "revoke", "others", "token_not_found"),
+    on_token(
+        "of another merchant, named", "revoke", "others", "forbidden", more={"merchant_id": OTHER}
+    ),
+    on_token("again", "revoke", "revoked"),
+    on_token("no API key", "revoke", "active", "unauthenticated", key="none"),
+    decrypt("what is the default"),
+    decrypt(
+        "all that there is",
+        certificate="known-dns",
+        fields=["pan", "expiry", "cardholder_name", "sad"],
+    ),
+    decrypt("the name only", fields=["cardholder_name"]),
+    decrypt("unknown token", "token_not_found", "unknown"),
+    decrypt("no token at all", "token_not_found", "pt_\u00fc'--"),
+    decrypt("a token far too long", "token_not_found", "pt_" + "b" * 9000),
+    decrypt("NUL in a token", "malformed_request", "pt_\0"),
+    decrypt("revoked token", "token_revoked", "revoked"),
+    decrypt("expired token", "token_expired", "expired"),
+    decrypt("token of another merchant", "token_not_found", "others"),
+    decrypt("another merchant that is granted", "token_not_found", merchant_id="m_4711"),
+    decrypt("merchant that is not granted", "forbidden", "others", merchant_id=OTHER),
+    decrypt("purpose that is not granted", "forbidden", purpose="refund"),
+    decrypt("field that is not granted", "forbidden", fields=["pan", "sad"]),
+    decrypt("no merchant", "invalid_field", merchant_id=None),
+    decrypt("no purpose", "invalid_field", purpose=None),
+    decrypt("purpose in capitals", "invalid_field", purpose="Capture"),
+    decrypt("long purpose", "invalid_field", purpose="p" * 65),
+    decrypt("a card number as purpose", "cleartext_card_data", purpose=PAN),
+    decrypt("a card number as merchant", "cleartext_card_data", merchant_id=PAN),
+    decrypt("a field twice", "invalid_field", fields=["pan", "pan"]),
+    decrypt("unknown field of card data", "invalid_field", fields=["pin"]),
+    decrypt("stranger", "forbidden", certificate="stranger"),
+    decrypt("certificate without a name", "unauthenticated", certificate="name-only"),
+    decrypt("certificate with two names", "unauthenticated", certificate="two-names"),
+    decrypt("certificate with a wildcard", "unauthenticated", certificate="wildcard"),
+    decrypt_sent("unknown field", "invalid_field", unknown=True),
+    decrypt_sent("not a message", "malformed_request", raw=NOT_A_MESSAGE),
+    decrypt_sent("not UTF-8", "malformed_request", raw=NOT_UTF_8),
+    decrypt_sent("too large", "payload_too_large", raw=TOO_LARGE),
+    decrypt_sent("a card number as request id", "invalid_field", request_id=PAN),
+    decrypt_sent("a request id with a space", "invalid_field", request_id="a b"),
+]
+
+# What two answers of one service never have in common.
+_VARYING = ("audit_receipt", "payment_token", "created_at", "expires_at")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_answer_is_the_same(world: World, case: Case) -> None:
+    rest, grpc = case.run(world, "REST"), case.run(world, "gRPC")
+
+    assert (rest.code, grpc.code) == (case.code, case.code), (rest, grpc)
+    assert rest.more == grpc.more
+    if not case.own_words:
+        assert rest.detail == grpc.detail
+    for answer in (rest, grpc):
+        assert PAN not in answer.detail
+        assert answer.request_id
+    _check_same_body(case, rest.body, grpc.body)
+    if case.operation == "decrypt":
+        records = [world.records(answer.request_id) for answer in (rest, grpc)]
+        assert len(records[0]) == 1
+        assert records[0] == records[1]
+        assert records[0][0][2] == (case.code or "ok")
+
+
+def _check_same_body(case: Case, rest: dict[str, Any] | None, grpc: dict[str, Any] | None) -> None:
+    if rest is None or grpc is None:
+        assert rest is grpc
+        return
+    assert set(rest) == set(grpc)
+    varying = _VARYING if case.operation == "create" else ("audit_receipt",)
+    for name in set(rest) - set(varying):
+        assert rest[name] == grpc[name], name
+
+
+def test_a_retry_over_the_other_protocol_gives_the_same_token(world: World) -> None:
+    sent = good(world)
+    first = world.over("REST", "own", "known").create(sent)
+    again = world.over("gRPC", "own", "known").create(sent)
+    once_more = world.over("REST", "own", "known").create(sent)
+
+    assert first.body == again.body == once_more.body
+    replays = [answer.more["replayed"] for answer in (first, again, once_more)]
+    assert replays == [False, True, True]
+
+
+@pytest.mark.parametrize("protocol", ["REST", "gRPC"])
+def test_a_key_that_is_used_again_for_something_else(world: World, protocol: str) -> None:
+    other = {"REST": "gRPC", "gRPC": "REST"}[protocol]
+    sent = good(world)
+    assert world.over(other, "own", "known").create(sent).code == ""
+
+    reused = world.over(protocol, "own", "known").create(
+        Sent(good(world).body, sent.idempotency_key)
+    )
+
+    assert reused.code == "idempotency_key_reused"
+
+
+@pytest.mark.parametrize("protocol", ["REST", "gRPC"])
+def test_a_request_id_names_the_request_everywhere(world: World, protocol: str) -> None:
+    request_id = f"worker-{uuid.uuid4()}"
+    body = {"payment_token": world.tokens["active"], "merchant_id": MERCHANT, "purpose": "capture"}
+    released = world.over(protocol, "own", "known").decrypt(Sent(body, request_id=request_id))
+
+    assert released.request_id == request_id
+    assert [record[1] for record in world.records(request_id)] == ["released"]
+    # The line may be a moment behind the answer.
+    deadline = time.monotonic() + 10
+    while not any(request_id in line for line in list(world.service.log_lines)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("protocol", ["REST", "gRPC"])
+def test_a_token_that_is_revoked_is_gone_for_the_other_protocol(
+    world: World, protocol: str
+) -> None:
+    other = {"REST": "gRPC", "gRPC": "REST"}[protocol]
+    named = Sent({"payment_token": world.create(good(world))})
+    assert world.over(protocol, "own", "known").revoke(named).code == ""
+
+    assert world.over(other, "own", "known").view(named).code == "token_revoked"
+    body = named.body | {"merchant_id": MERCHANT, "purpose": "capture"}
+    assert world.over(other, "own", "known").decrypt(Sent(body)).code == "token_revoked"

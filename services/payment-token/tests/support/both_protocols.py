@@ -1,0 +1,165 @@
+"""One request, sent over REST or over gRPC, and its answer in a form that does not say which it was."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from payment_token.api.errors import ANSWERS
+from payment_token.api.rpc.generated.token_service_pb2 import DeleteTokenRequest, GetTokenRequest
+from tests.support.rpc import (
+    UNKNOWN_FIELD,
+    RPCAnswer,
+    RPCClient,
+    as_json,
+    create_message,
+    decrypt_message,
+)
+
+_BY_CODE = {error.code: answer for error, answer in ANSWERS.items()}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``code`` is empty for a success, ``detail`` for a success and where the protocols have to say it differently."""
+
+    code: str
+    detail: str
+    body: dict[str, Any] | None
+    request_id: str
+    more: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """``raw`` is sent in the place of the message: (what REST sends, what gRPC sends).
+
+    ``unknown`` adds a field that nobody knows.
+    """
+
+    body: dict[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+    request_id: str | None = None
+    raw: tuple[bytes, bytes] | None = None
+    unknown: bool = False
+
+
+@dataclass
+class OverREST:
+    public: httpx.Client
+    internal: httpx.Client | None = None
+
+    def create(self, sent: Sent) -> Answer:
+        return self._posted(self.public, "/v1/payment-tokens", sent)
+
+    def view(self, sent: Sent) -> Answer:
+        return self._asked("GET", sent)
+
+    def revoke(self, sent: Sent) -> Answer:
+        return self._asked("DELETE", sent)
+
+    def decrypt(self, sent: Sent) -> Answer:
+        assert self.internal is not None
+        return self._posted(self.internal, "/internal/v1/decrypt", sent)
+
+    def _posted(self, client: httpx.Client, path: str, sent: Sent) -> Answer:
+        body = sent.body | ({"x": "4111111111111111"} if sent.unknown else {})
+        content = json.dumps(body).encode() if sent.raw is None else sent.raw[0]
+        headers = self._headers(sent) | {"Content-Type": "application/json"}
+        return _rest_answer(client.post(path, content=content, headers=headers))
+
+    def _asked(self, method: str, sent: Sent) -> Answer:
+        body = dict(sent.body)
+        path = f"/v1/payment-tokens/{quote(body.pop('payment_token'), safe='')}"
+        return _rest_answer(
+            self.public.request(method, path, params=body, headers=self._headers(sent))
+        )
+
+    def _headers(self, sent: Sent) -> dict[str, str]:
+        headers = {}
+        if sent.idempotency_key is not None:
+            headers["Idempotency-Key"] = sent.idempotency_key
+        if sent.request_id is not None:
+            headers["X-Request-ID"] = sent.request_id
+        return headers
+
+
+@dataclass
+class OverGRPC:
+    public: RPCClient
+    internal: RPCClient | None = None
+
+    def create(self, sent: Sent) -> Answer:
+        return self._called(self.public, "CreateToken", create_message, sent)
+
+    def view(self, sent: Sent) -> Answer:
+        return self._called(self.public, "GetToken", GetTokenRequest, sent)
+
+    def revoke(self, sent: Sent) -> Answer:
+        return self._called(self.public, "DeleteToken", DeleteTokenRequest, sent)
+
+    def decrypt(self, sent: Sent) -> Answer:
+        assert self.internal is not None
+        return self._called(
+            self.internal, "Decrypt", lambda **fields: decrypt_message(fields), sent
+        )
+
+    def _called(self, client: RPCClient, method: str, make: Any, sent: Sent) -> Answer:
+        if sent.raw is not None:
+            return _rpc_answer(client.call(method, sent.raw[1]))
+        more = {
+            name: value
+            for name in ("idempotency_key", "request_id")
+            if (value := getattr(sent, name)) is not None
+        }
+        message = (
+            make(sent.body, **more) if make is create_message else make(**sent.body, **more)
+        ).SerializeToString()
+        return _rpc_answer(client.call(method, message + (UNKNOWN_FIELD if sent.unknown else b"")))
+
+
+def new_key() -> str:
+    return str(uuid.uuid4())
+
+
+def _rest_answer(answer: httpx.Response) -> Answer:
+    body = answer.json() if answer.content else {}
+    request_id = answer.headers["X-Request-ID"]
+    if answer.is_success:
+        replayed = answer.headers.get("Idempotency-Replayed") == "true"
+        return Answer("", "", _with_times(body), request_id, {"replayed": replayed})
+    assert answer.status_code == _BY_CODE[body["code"]].status
+    retry = answer.headers.get("Retry-After")
+    more = {name: body[name] for name in ("payment_token", "hint") if name in body}
+    return Answer(
+        body["code"],
+        body["detail"],
+        None,
+        request_id,
+        more | {"retry_after_seconds": None if retry is None else int(retry)},
+    )
+
+
+def _rpc_answer(answer: RPCAnswer) -> Answer:
+    if answer.message is not None:
+        body = as_json(answer.message)
+        replayed = body.pop("replayed", False)
+        token = body.get("token", body)
+        return Answer("", "", _with_times(token), answer.request_id, {"replayed": replayed})
+    assert answer.status == _BY_CODE[answer.code].rpc
+    assert (answer.field != "") is (answer.code == "invalid_field")
+    assert answer.detail.startswith(answer.field)
+    more = dict(answer.info) | {"retry_after_seconds": answer.retry_after_seconds}
+    return Answer(answer.code, answer.detail, None, answer.request_id, more)
+
+
+def _with_times(body: dict[str, Any]) -> dict[str, Any]:
+    for name in ("created_at", "expires_at"):
+        if name in body:
+            body[name] = datetime.fromisoformat(body[name])
+    return body
