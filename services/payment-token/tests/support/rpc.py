@@ -64,7 +64,7 @@ class RPCClient:
                 compression=compression,
             )
         except grpc.RpcError as refused:
-            return _refusal(refused)
+            return refusal(refused)
         return RPCAnswer(
             "OK", "", "", _request_id(call.trailing_metadata()), response.FromString(received), {}
         )
@@ -115,8 +115,25 @@ def _request_id(metadata: Any) -> str:
     return found[0] if found else ""
 
 
-def _refusal(refused: Any) -> RPCAnswer:
-    status = rpc_status.from_call(refused)
+@dataclass
+class _Refused:
+    """What ``rpc_status`` asks of a call, where trailing metadata may also be ``None``."""
+
+    call: Any
+
+    def code(self) -> Any:
+        return self.call.code()
+
+    def details(self) -> Any:
+        return self.call.details()
+
+    def trailing_metadata(self) -> Any:
+        return tuple(self.call.trailing_metadata() or ())
+
+
+def refusal(refused: Any) -> RPCAnswer:
+    """Of a call of either API of the library."""
+    status = rpc_status.from_call(_Refused(refused))
     if status is None:
         return RPCAnswer(refused.code().name, "", refused.details() or "", "", None, {})
     info, named, bad, retry = ErrorInfo(), RequestInfo(), BadRequest(), RetryInfo()

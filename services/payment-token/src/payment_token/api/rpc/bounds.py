@@ -1,6 +1,6 @@
 """No call is worked on for ever, and no more calls at a time than can be. What ``api/rest/bounds.py`` is in REST.
 
-A caller that hangs up, or whose deadline has passed, ends its call here. The work is left to end by itself all the same: a
+A caller that hangs up, or whose deadline passes, ends its call: the library cancels it here. The work is left to end by itself all the same: a
 release that is half done could not say afterwards whether its record stands.
 """
 
@@ -22,19 +22,17 @@ class Bounds:
         self._working: set[asyncio.Task[Message]] = set()
 
     async def __call__(self, call: Call, work: Coroutine[Any, Any, Message]) -> Message:
-        """Raises OverloadedError, and DatabaseUnavailableError at the deadline, ours or the caller's."""
+        """Raises OverloadedError, and DatabaseUnavailableError at our deadline. At the caller's this is cancelled."""
         if len(self._working) >= self._at_once:
             work.close()
             raise OverloadedError
         task = asyncio.create_task(work)
         self._working.add(task)
         task.add_done_callback(self._ended)
-        left = call.seconds_left
-        bound = self._deadline_seconds if left is None else min(left, self._deadline_seconds)
         try:
-            await asyncio.wait((task,), timeout=bound)
+            await asyncio.wait((task,), timeout=self._deadline_seconds)
         finally:
-            # Also where the caller has hung up, which cancels this wait.
+            # Also where the caller has gone.
             call.given_up = not task.done()
         if call.given_up:
             raise DatabaseUnavailableError

@@ -1,7 +1,8 @@
 """One call while it is worked on: who calls, with what message, under which request id."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Self, TypeVar
 from urllib.parse import unquote
 
 import grpc
@@ -28,38 +29,36 @@ Read = TypeVar("Read", bound=Message)
 class Call:
     """``message`` is as it came: who calls is settled before anything of it is read.
 
+    ``source`` is the peer's address and port, ``certificate`` the client's in PEM that the handshake verified.
     ``given_up`` says that nothing of the answer reaches the caller any more.
     """
 
     message: bytes
-    context: Context
+    metadata: Sequence[tuple[str, str | bytes]] = ()
+    source: str = ""
+    certificate: str | None = None
     request_id: RequestId = field(default_factory=new_request_id)
     given_up: bool = False
     _request_id_refused: bool = False
 
-    def metadata(self, name: str) -> list[str]:
-        """Every value under a name. What is binary is no text."""
+    @classmethod
+    def begun(cls, message: bytes, context: Context) -> Self:
+        """All that is ever asked of the context: work may outlive its call, and the library's memory of it does not."""
+        certificates = [*context.auth_context().get("x509_pem_cert", ())]
+        return cls(
+            message,
+            metadata=tuple(context.invocation_metadata() or ()),
+            source=_source(context.peer()),
+            certificate=certificates[0].decode("ascii") if certificates else None,
+        )
+
+    def values(self, name: str) -> list[str]:
+        """Of the metadata, every value under this name. What is binary is no text."""
         return [
             value if isinstance(value, str) else ""
-            for given, value in self.context.invocation_metadata() or ()
+            for given, value in self.metadata
             if given == name
         ]
-
-    @property
-    def source(self) -> str:
-        """The peer's address and port, as REST writes them."""
-        return unquote(self.context.peer()).partition(":")[2].replace("[", "").replace("]", "")
-
-    @property
-    def certificate(self) -> str | None:
-        """The client's, in PEM, that the handshake verified."""
-        given = list(self.context.auth_context().get("x509_pem_cert", ()))
-        return given[0].decode("ascii") if given else None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Until the caller's deadline, if it has one."""
-        return self.context.time_remaining()
 
     def take_request_id(self, given: str) -> None:
         """From here on logs and records have it, if it is one. ``check_request_id`` says so if not."""
@@ -90,3 +89,8 @@ class Call:
         if message.ByteSize() != whole:
             raise InvalidFieldError("body", UNKNOWN_FIELD_RULE)
         return message
+
+
+def _source(peer: str) -> str:
+    """``ipv4:127.0.0.1:5000`` and ``ipv6:%5B::1%5D:5000`` as REST writes them."""
+    return unquote(peer).partition(":")[2].replace("[", "").replace("]", "")

@@ -62,10 +62,10 @@ class Methods(grpc.GenericRpcHandler):
     def _handler(self, route: str, operation: Operation) -> "grpc.RpcMethodHandler[bytes, bytes]":
         async def answer(message: bytes, context: Context) -> bytes:
             began = time.perf_counter()
-            call = Call(message, context)
+            call = Call.begun(message, context)
             outcome = _HUNG_UP
             try:
-                response, outcome = await self._answered(call, operation)
+                response, outcome = await self._answered(call, context, operation)
             finally:
                 self._observation.note(
                     route,
@@ -79,7 +79,9 @@ class Methods(grpc.GenericRpcHandler):
 
         return grpc.unary_unary_rpc_method_handler(answer)
 
-    async def _answered(self, call: Call, operation: Operation) -> tuple[bytes, "_Outcome"]:
+    async def _answered(
+        self, call: Call, context: Context, operation: Operation
+    ) -> tuple[bytes, "_Outcome"]:
         error: Exception
         try:
             response = await self._bounds(call, operation(call))
@@ -87,21 +89,25 @@ class Methods(grpc.GenericRpcHandler):
         except Exception as raised:  # noqa: BLE001 - nothing of an exception reaches a caller
             error = raised
         else:
-            call.context.set_trailing_metadata((("x-request-id", call.request_id),))
+            context.set_trailing_metadata((("x-request-id", call.request_id),))
             return written, _DONE
-        return b"", self._refused(call, error)
+        status, code = self._refusal(call, error)
+        context.set_code(_CODES[status.code])
+        context.set_details(status.message)
+        context.set_trailing_metadata(
+            (("x-request-id", call.request_id), (DETAILS, status.SerializeToString()))
+        )
+        return b"", _Outcome(_CODES[status.code].name, code)
 
-    def _refused(self, call: Call, error: Exception) -> "_Outcome":
-        if isinstance(error, PaymentTokenError):
-            if isinstance(error, RecordIntegrityFailureError):
-                logger.critical("record integrity failure", extra={"request_id": call.request_id})
-            status, code = status_of(error, call.request_id, hints=self._hints), error.code
-        else:
+    def _refusal(self, call: Call, error: Exception) -> tuple[Status, str]:
+        """What the caller is told, and the code that is counted."""
+        if not isinstance(error, PaymentTokenError):
             # Not a deliberate answer but a defect of the service. It must at least not carry the exception's text.
             logger.error("defect", exc_info=error, extra={"request_id": call.request_id})
-            status, code = defect(call.request_id), "internal_error"
-        _answer(call, status)
-        return _Outcome(_CODES[status.code].name, code)
+            return defect(call.request_id), "internal_error"
+        if isinstance(error, RecordIntegrityFailureError):
+            logger.critical("record integrity failure", extra={"request_id": call.request_id})
+        return status_of(error, call.request_id, hints=self._hints), error.code
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +118,6 @@ class _Outcome:
 
 _DONE = _Outcome("OK", "ok")
 _HUNG_UP = _Outcome("CANCELLED", "cancelled")
-
-
-def _answer(call: Call, status: Status) -> None:
-    call.context.set_code(_CODES[status.code])
-    call.context.set_details(status.message)
-    call.context.set_trailing_metadata(
-        (("x-request-id", call.request_id), (DETAILS, status.SerializeToString()))
-    )
 
 
 async def _no_such_method(_: Call) -> Message:

@@ -47,7 +47,7 @@ def token_operations(use_cases: PublicUseCases) -> Operations:
 
 
 async def _authenticated(call: Call, use_cases: PublicUseCases) -> APIKey:
-    return await authenticated(call.metadata("authorization"), use_cases.api_keys)
+    return await authenticated(call.values("authorization"), use_cases.api_keys)
 
 
 def _merchant(
