@@ -13,10 +13,12 @@ import httpx
 import psycopg
 import pytest
 
+from payment_token.api.rpc.generated.token_service_pb2 import GetTokenRequest
 from payment_token.infrastructure.database.embedded import EmbeddedServer
 from tests.support.deployment import FREE_PORTS, Deployment, RunningService
 from tests.support.load import Load
 from tests.support.problems import check_nothing_was_a_defect
+from tests.support.rpc import rpc_client
 
 PATIENCE_SECONDS = 40
 BOTH = {1, 2}
@@ -96,6 +98,22 @@ def test_both_answer_and_each_listener_is_announced_once(service: RunningService
     assert announced == dict.fromkeys(
         ("public", "public_grpc", "internal", "internal_grpc", "metrics"), 1
     )
+
+
+def test_both_answer_over_grpc(service: RunningService) -> None:
+    before = len(service.log_lines)
+
+    def both_answered() -> bool:
+        with rpc_client(service.urls["public_grpc"]) as client:
+            answer = client.call("GetToken", GetTokenRequest(payment_token="unknown"))
+        assert answer.code == "unauthenticated"
+        return {
+            entry["serving_process"]
+            for entry in entries(service)[before:]
+            if entry["message"] == "request" and entry["listener"] == "public_grpc"
+        } == BOTH
+
+    eventually(both_answered, "one of the workers gets no calls")
 
 
 def test_they_settle_on_the_same_first_keys_and_each_holds_a_lease(

@@ -1,0 +1,213 @@
+"""Workers that speak gRPC: who gets through the handshake, and what becomes of releases that nobody waits for."""
+
+import ipaddress
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from cryptography.x509 import IPAddress
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from payment_token.infrastructure.database.location import deployment_url
+from tests.support.certificates import DAY, Authority, self_signed, uri
+from tests.support.deployment import MERCHANT, Deployment, RunningService
+from tests.support.postgres_proxy import Way, Wire, postgres_proxy_beside
+from tests.support.problems import PAN, check_nothing_was_a_defect
+from tests.support.rpc import RPCAnswer, decrypt_message, rpc_client
+
+KNOWN = [uri("spiffe://test/known")]
+POLICY = """
+[[worker]]
+identity = "spiffe://test/known"
+merchants = ["m_demo"]
+purposes = ["authorization"]
+fields = ["pan", "expiry"]
+"""
+PATIENCE_SECONDS = 20
+
+
+@dataclass
+class Internal:
+    """A service whose certificates are this test's. ``wire`` is its way to the database."""
+
+    service: RunningService
+    folder: Path
+    database: psycopg.Connection
+    wire: Wire
+    token: str
+
+    def release(self, certificate: str | None, request_id: str, timeout: float = 20) -> RPCAnswer:
+        message = decrypt_message(
+            {
+                "payment_token": self.token,
+                "merchant_id": MERCHANT,
+                "purpose": "authorization",
+                "request_id": request_id,
+            }
+        )
+        url = self.service.urls["internal_grpc"]
+        with rpc_client(url, folder=self.folder, certificate=certificate) as worker:
+            return worker.call("Decrypt", message, timeout=timeout)
+
+    def events(self, request_id: str) -> list[tuple[str, str]]:
+        return self.database.execute(
+            "SELECT event, outcome FROM audit_records WHERE request_id = %s ORDER BY sequence",
+            (request_id,),
+        ).fetchall()
+
+
+@pytest.fixture(scope="module")
+def internal(
+    new_deployment: Callable[[], Deployment], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Internal]:
+    with serving(new_deployment(), tmp_path_factory.mktemp("certificates")) as made:
+        yield made
+        made.wire.heal()
+        check_nothing_was_a_defect(made.service)
+
+
+@contextmanager
+def serving(deployment: Deployment, folder: Path) -> Iterator[Internal]:
+    _certificates(folder)
+    url = deployment_url(deployment.settings)
+    with (
+        psycopg.connect(url, autocommit=True) as database,
+        postgres_proxy_beside(url) as wire,
+        deployment.serving(
+            *("--only", "public", "--only", "internal"),
+            DATABASE_URL=wire.url,
+            MIGRATION_DATABASE_URL=url,
+            INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
+            INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
+            CLIENT_CA_FILE=str(folder / "ca.pem"),
+            WORKER_POLICY_FILE=str(folder / "policy.toml"),
+        ) as service,
+    ):
+        with service.public() as pos:
+            token = service.create(pos, deployment.body()).json()["payment_token"]
+        yield Internal(service, folder, database, wire, token)
+
+
+def _certificates(folder: Path) -> None:
+    authority, other = Authority(folder), Authority(folder, "other")
+    local = [IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue("known", KNOWN)
+    authority.issue("expired", KNOWN, starts=-2 * DAY, ends=-DAY)
+    authority.issue("not-yet", KNOWN, starts=DAY, ends=2 * DAY)
+    authority.issue("for-servers", KNOWN, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    self_signed(folder, "self-signed", KNOWN)
+    other.issue("other-authority", KNOWN)
+    (folder / "policy.toml").write_text(POLICY)
+
+
+def new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def eventually(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def test_a_known_worker_is_served(internal: Internal) -> None:
+    request_id = new_id()
+
+    assert internal.release("known", request_id).status == "OK"
+    assert internal.events(request_id) == [("decrypt", "released")]
+
+
+@pytest.mark.parametrize(
+    "certificate", [None, "expired", "not-yet", "for-servers", "other-authority", "self-signed"]
+)
+def test_who_does_not_get_through_the_handshake(
+    internal: Internal, certificate: str | None
+) -> None:
+    request_id = new_id()
+    refused = internal.release(certificate, request_id)
+
+    assert (refused.status, refused.code) == ("UNAVAILABLE", "")
+    assert internal.events(request_id) == []
+    assert internal.release("known", new_id()).status == "OK"
+
+
+def test_the_library_writes_nothing_into_the_log(internal: Internal) -> None:
+    internal.release(None, new_id())
+
+    for line in list(internal.service.log_lines):
+        json.loads(line)
+        assert PAN not in line
+
+
+def test_metadata_makes_no_identity(internal: Internal) -> None:
+    spoofed = (
+        ("x-forwarded-client-cert", 'URI="spiffe://test/known"'),
+        ("x-ssl-client-verify", "SUCCESS"),
+        ("x-service-auth", "spiffe://test/known"),
+    )
+    url = internal.service.urls["internal_grpc"]
+    with rpc_client(url, folder=internal.folder, metadata=spoofed) as nobody:
+        refused = nobody.call("Decrypt", decrypt_message({"payment_token": internal.token}))
+
+    assert (refused.status, refused.code) == ("UNAVAILABLE", "")
+
+
+def test_what_is_released_after_the_worker_s_deadline_is_taken_back(internal: Internal) -> None:
+    """Each step is in time, but all of them together are not, for a worker that waits half a second."""
+    request_id = new_id()
+    internal.wire.delay[Way.TO_CLIENT] = 0.3
+
+    answer = internal.release("known", request_id, timeout=0.5)
+
+    assert answer.status == "DEADLINE_EXCEEDED"
+    taken_back = [("decrypt", "released"), ("not_released", "done")]
+    eventually(
+        lambda: internal.events(request_id) == taken_back,
+        f"it is not taken back: {internal.events(request_id)}",
+    )
+    internal.wire.heal()
+    eventually(lambda: internal.release("known", new_id()).status == "OK", "no more releases")
+
+
+def test_a_database_that_answers_no_more_is_an_outage_in_time(internal: Internal) -> None:
+    internal.wire.go_silent(for_all=True)
+    began = time.monotonic()
+
+    answer = internal.release("known", new_id())
+
+    # The bound, and a busy machine.
+    assert time.monotonic() - began < 6
+    assert answer.status == "UNAVAILABLE"
+    assert answer.code in ("database_unavailable", "audit_unavailable")
+    assert answer.retry_after_seconds == 1
+    internal.wire.heal()
+    eventually(lambda: internal.release("known", new_id()).status == "OK", "no more releases")
+
+
+def test_sigterm_lets_calls_in_progress_finish(
+    new_deployment: Callable[[], Deployment], tmp_path: Path
+) -> None:
+    ids = [new_id() for _ in range(8)]
+    with serving(new_deployment(), tmp_path) as internal, ThreadPoolExecutor(8) as workers:
+        internal.wire.delay[Way.TO_CLIENT] = 0.15
+        under_way = [workers.submit(internal.release, "known", request_id) for request_id in ids]
+        time.sleep(0.3)
+        assert internal.service.stop() == 0
+        answers = [answer.result().status for answer in under_way]
+        released = [internal.events(request_id) for request_id in ids]
+
+    # One that came too late for this process was not begun.
+    assert set(answers) <= {"OK", "UNAVAILABLE"}
+    assert "OK" in answers
+    assert [events == [("decrypt", "released")] for events in released] == [
+        answer == "OK" for answer in answers
+    ]
