@@ -50,6 +50,10 @@ class Bench:
         return Target.of(self.service.urls["internal"], self.folder)
 
     @property
+    def internal_grpc(self) -> Target:
+        return Target.of(self.service.urls["internal_grpc"], self.folder)
+
+    @property
     def api_key(self) -> str:
         return (self.folder / "api-key").read_text().strip()
 

@@ -5,7 +5,9 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.generator import Request, Target
+from benchmarks.generator.grpc_connection import call
 from benchmarks.terminals import MERCHANT
+from payment_token.api.rpc.generated.decryption_service_pb2 import DecryptRequest
 
 # A worker that charges a card: the number, its expiry, and what the terminal read besides.
 RELEASED_FIELDS = ("pan", "expiry", "sad")
@@ -41,6 +43,21 @@ def releases(target: Target, tokens: Sequence[str], kind: int = 0) -> list[Reque
     """Each token's card data, over mutual TLS."""
     head = f"POST /internal/v1/decrypt HTTP/1.1\r\nhost: {target.authority}\r\n"
     return [(kind, _with_body(head, _release_body(token))) for token in tokens]
+
+
+def release_calls(target: Target, tokens: Sequence[str], kind: int = 0) -> list[Request]:
+    """The same over gRPC."""
+    fields = [f"RELEASE_FIELD_{field.upper()}" for field in RELEASED_FIELDS]
+    path = "/payment_token.v1.DecryptionService/Decrypt"
+    messages = (
+        DecryptRequest(
+            payment_token=token, merchant_id=MERCHANT, purpose="authorization", fields=fields
+        )
+        for token in tokens
+    )
+    return [
+        (kind, call(target.authority, path, message.SerializeToString())) for message in messages
+    ]
 
 
 def tokens_in(answers: Iterable[bytes]) -> list[str]:

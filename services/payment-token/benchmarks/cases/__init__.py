@@ -4,7 +4,7 @@ from benchmarks.baselines.echo import ECHO_PLAIN, ECHO_TLS
 from benchmarks.baselines.pgbench import PGBENCH_CREATE, PGBENCH_DECRYPT
 from benchmarks.cases.case import Case
 from benchmarks.cases.create import CREATE_AES, CREATE_TDES
-from benchmarks.cases.decrypt import DECRYPT
+from benchmarks.cases.decrypt import DECRYPT, DECRYPT_GRPC
 from benchmarks.cases.get import GET
 from benchmarks.cases.mixed import MIXED
 from benchmarks.cases.reencrypt import REENCRYPT
@@ -14,6 +14,7 @@ CASES: tuple[Case, ...] = (
     CREATE_TDES,
     GET,
     DECRYPT,
+    DECRYPT_GRPC,
     MIXED,
     REENCRYPT,
     PGBENCH_CREATE,

@@ -9,18 +9,24 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A listener. ``certificates`` is the deployment's folder where it wants mutual TLS."""
+    """A listener. ``certificates`` is the deployment's folder where it wants mutual TLS. ``grpc`` is what it speaks."""
 
     host: str
     port: int
     certificates: Path | None = None
+    grpc: bool = False
 
     @classmethod
     def of(cls, url: str, deployment: Path) -> "Target":
         parts = urlsplit(url)
         if parts.hostname is None or parts.port is None:
             raise ValueError(f"no address in {url}")
-        return cls(parts.hostname, parts.port, deployment if parts.scheme == "https" else None)
+        return cls(
+            parts.hostname,
+            parts.port,
+            deployment if parts.scheme in ("https", "grpcs") else None,
+            grpc=parts.scheme.startswith("grpc"),
+        )
 
     @property
     def authority(self) -> str:
@@ -33,6 +39,8 @@ class Target:
         context.load_cert_chain(
             self.certificates / "worker.pem", self.certificates / "worker-key.pem"
         )
+        if self.grpc:
+            context.set_alpn_protocols(["h2"])
         return context
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from itertools import count
 
 from benchmarks.generator.connection import Connection
+from benchmarks.generator.grpc_connection import GRPCConnection
 from benchmarks.generator.load import Load, Target
 from benchmarks.generator.outcome import Outcome, Quantiles
 
@@ -64,8 +65,9 @@ class Run(ABC):
         tls = {kind.target: kind.target.tls() for kind in self._load.kinds}
 
         async def connected(client: int, target: Target) -> Connection:
+            kind = GRPCConnection if target.grpc else Connection
             _, connection = await loop.create_connection(
-                lambda: Connection(client, self._answered, self._connection_lost),
+                lambda: kind(client, self._answered, self._connection_lost),
                 target.host,
                 target.port,
                 ssl=tls[target],

@@ -1,6 +1,12 @@
-"""One address on which gRPC is listened to. To the process it is a listener like any other."""
+"""One address on which gRPC is listened to. To the process it is a listener like any other.
+
+Behind it are several servers of the library, which share the address as processes do. Each of them asks for the next call
+once the event loop has come round twice since the last one, so that one alone would bring the calls of a busy process in
+one by one, and the batches of its database work would be small: it served half as many.
+"""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 
 import grpc
@@ -8,7 +14,7 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from payment_token.api.listener import DRAIN_SECONDS
-from payment_token.api.listening_socket import ListenError
+from payment_token.api.listening_socket import ListenError, reserved_address
 from payment_token.api.rest.operations import Readiness
 from payment_token.api.rpc.bounds import Bounds
 from payment_token.api.rpc.credentials import Credentials
@@ -21,6 +27,7 @@ _MESSAGE_BYTES = 256 * 1024
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.so_reuseport", 1),
     ("grpc.max_concurrent_streams", 500),
     ("grpc.server_handshake_timeout_ms", 10_000),
     # A peer that is gone without a word is noticed; one that pings more often than every 10 seconds is sent away.
@@ -34,8 +41,9 @@ _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_connection_age_ms", 30 * 60_000),
     ("grpc.max_connection_age_grace_ms", DRAIN_SECONDS * 1000),
 )
-# Ours at once are fewer; these include calls whose message has not come yet.
-_CALLS = 2000
+_SERVERS = 16
+# Of each server. These include calls whose message has not come yet.
+_CALLS = 500
 
 
 class RPCListener:
@@ -57,63 +65,62 @@ class RPCListener:
         self._service = service
         self._methods = methods
         self._bounds = bounds
-        self._readiness = readiness
         self._credentials = credentials
         self._reflected = reflected
-        self._server: grpc.aio.Server | None = None
-        self._health: Health | None = None
-        self._url = ""
+        self._servers: tuple[grpc.aio.Server, ...] = ()
+        self._reservation: socket.socket | None = None
+        self._health = Health([service], readiness)
         self._stopping = asyncio.Event()
 
     def bind(self, *, shared: bool = False) -> None:
         """``shared``: on an address that is reserved for several processes. Raises ListenError when it cannot be had."""
-        self._health = Health([self._service], self._readiness)
-        self._server = server = grpc.aio.server(
-            options=(*_OPTIONS, ("grpc.so_reuseport", int(shared))),
-            maximum_concurrent_rpcs=_CALLS,
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        if self._reflected:
-            names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
-        # Last: it answers whatever the others do not.
-        server.add_generic_rpc_handlers((self._methods,))
-        self._url = self._listen(server)
+        if not shared:
+            self._address, self._reservation = reserved_address(self.name, self._address)
+        self._servers = tuple(self._bound_server() for _ in range(_SERVERS))
 
     @property
     def url(self) -> str:
         """Where it listens; with port 0 in its address, the port that the system chose."""
-        if not self._url:
+        if not self._servers:
             raise RuntimeError("the listener is not bound")
-        return self._url
+        return f"{'grpc' if self._credentials is None else 'grpcs'}://{self._address}"
 
     async def serve(self) -> None:
         """Serves until ``stop``, then lets the calls in progress finish."""
-        if self._server is None or self._health is None:
+        if not self._servers:
             raise RuntimeError("the listener is not bound")
-        await self._server.start()
+        for server in self._servers:
+            await server.start()
         await self._stopping.wait()
         self._health.end()
-        await self._server.stop(DRAIN_SECONDS)
+        await asyncio.gather(*(server.stop(DRAIN_SECONDS) for server in self._servers))
         await self._bounds.ended(DRAIN_SECONDS)
 
     def stop(self) -> None:
         self._stopping.set()
 
     def close(self) -> None:
-        """The server has closed its sockets by itself, or never listened."""
+        """The servers have closed their sockets by themselves, or never listened."""
+        if self._reservation is not None:
+            self._reservation.close()
 
-    def _listen(self, server: grpc.aio.Server) -> str:
-        port = 0
+    def _bound_server(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        if self._reflected:
+            names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(names, server)
+        # Last: it answers whatever the others do not.
+        server.add_generic_rpc_handlers((self._methods,))
+        bound = 0
         try:
             if self._credentials is None:
-                port = server.add_insecure_port(self._address)
+                bound = server.add_insecure_port(self._address)
             else:
-                port = server.add_secure_port(self._address, self._credentials.for_server())
+                bound = server.add_secure_port(self._address, self._credentials.for_server())
         except RuntimeError:
             # Its text is the library's.
             pass
-        if not port:
+        if not bound:
             raise ListenError(f"{self.name}: cannot listen on {self._address}.")
-        scheme = "grpc" if self._credentials is None else "grpcs"
-        return f"{scheme}://{self._address.rpartition(':')[0]}:{port}"
+        return server
