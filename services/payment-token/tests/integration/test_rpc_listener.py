@@ -1,6 +1,7 @@
 """A gRPC listener: what a call may cost, what a caller sees when it fails, and how it ends."""
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 import socket
@@ -336,6 +337,15 @@ async def test_a_call_over_ipv6_knows_its_peer_as_rest_does() -> None:
     assert server.calls[0].source.startswith("::1:")
 
 
+@pytest.mark.parametrize("messages", [0, 2, 50])
+async def test_a_caller_that_sends_none_or_several_messages_harms_nobody(messages: int) -> None:
+    async with serving() as server, server.client() as client:
+        streaming = client.stream_unary(DECRYPT)(iter([b""] * messages), timeout=2)
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            await streaming
+        assert (await call(client)).status == "OK"
+
+
 # --- Is it ready, what is there --------------------------------------------------------------------------------------
 
 
@@ -352,6 +362,19 @@ async def test_health_is_readiness() -> None:
         await asyncio.sleep(1.1)
         answer = await health.Check(health_pb2.HealthCheckRequest())
         assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+async def test_readiness_that_fails_is_not_ready_and_says_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def fails() -> dict[str, str]:
+        raise ValueError(SECRET)
+
+    async with serving() as server, server.client() as client:
+        server.listener._health._readiness = fails
+        answer = await health_pb2_grpc.HealthStub(client).Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert any(record.message == "defect" for record in caplog.records)
 
 
 async def test_who_watches_hears_of_the_end_and_does_not_hold_it_up() -> None:

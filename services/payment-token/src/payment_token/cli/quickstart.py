@@ -75,7 +75,7 @@ async def _walk(settings: Settings, url: str, *, stay: bool) -> None:
         async with serving(listeners):
             _step(2, "PostgreSQL and the service are running")
             for listener in listeners.all:
-                console.print(f"   {listener.name:9} {listener.url}")
+                console.print(f"   {listener.name:13} {listener.url}")
             tour = _Tour(settings, service, listeners, url)
             await tour.terminals_send()
             await tour.worker_gets_card_back()

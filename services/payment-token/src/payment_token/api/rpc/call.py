@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Self, TypeVar
 from urllib.parse import unquote
 
@@ -91,6 +92,7 @@ class Call:
         return message
 
 
+@lru_cache(maxsize=1024)
 def _source(peer: str) -> str:
     """``ipv4:127.0.0.1:5000`` and ``ipv6:%5B::1%5D:5000`` as REST writes them."""
     return unquote(peer).partition(":")[2].replace("[", "").replace("]", "")

@@ -1,6 +1,7 @@
 """``grpc.health.v1``: what ``/readyz`` is in REST, for the whole listener and for each of its services alike."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Collection
 
@@ -8,6 +9,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from payment_token.api.rest.operations import Readiness
+
+logger = logging.getLogger(__name__)
 
 _FRESH_SECONDS = 1.0
 _WATCH_SECONDS = 5.0
@@ -77,7 +80,15 @@ class Health(health_pb2_grpc.HealthServicer):
             return _Response.NOT_SERVING
         async with self._finding:
             if time.monotonic() - self._found_at >= _FRESH_SECONDS:
-                failing = await self._readiness()
-                self._found = _Response.NOT_SERVING if failing else _Response.SERVING
+                self._found = await self._find_out()
                 self._found_at = time.monotonic()
         return self._found
+
+    async def _find_out(self) -> int:
+        try:
+            failing = await self._readiness()
+        except Exception as error:
+            # The library would tell the caller its text.
+            logger.error("defect", exc_info=error)
+            return _Response.NOT_SERVING
+        return _Response.NOT_SERVING if failing else _Response.SERVING
