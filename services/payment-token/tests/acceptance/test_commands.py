@@ -384,7 +384,7 @@ def test_serve_says_that_an_address_is_taken(
 
 def test_serve_runs_only_what_it_is_told(deployment: Deployment) -> None:
     with deployment.serving("--only", "public") as service:
-        assert set(service.urls) == {"public", "metrics"}
+        assert set(service.urls) == {"public", "public_grpc", "metrics"}
         assert service.stop() == 0
 
 
