@@ -2,6 +2,8 @@
 
 import ipaddress
 import json
+import socket
+import ssl
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -9,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -17,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from payment_token.infrastructure.database.location import deployment_url
 from tests.support.certificates import DAY, Authority, self_signed, uri
-from tests.support.deployment import MERCHANT, Deployment, RunningService
+from tests.support.deployment import MERCHANT, Deployment, RunningService, client_context
 from tests.support.postgres_proxy import Way, Wire, postgres_proxy_beside
 from tests.support.problems import PAN, check_nothing_was_a_defect
 from tests.support.rpc import RPCAnswer, decrypt_message, rpc_client
@@ -146,6 +149,49 @@ def test_the_library_writes_nothing_into_the_log(internal: Internal) -> None:
     for line in list(internal.service.log_lines):
         json.loads(line)
         assert PAN not in line
+
+
+@pytest.mark.parametrize(
+    ("version", "suites"),
+    [
+        (ssl.TLSVersion.TLSv1_1, "DEFAULT:@SECLEVEL=0"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA256"),
+        (ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA"),
+        (ssl.TLSVersion.TLSv1_2, "AES128-GCM-SHA256"),
+    ],
+    ids=["TLS 1.1", "CBC with SHA-256", "CBC", "no forward secrecy"],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_is_no_longer_spoken(internal: Internal, version: ssl.TLSVersion, suites: str) -> None:
+    context = client_context(internal.folder, "known")
+    context.minimum_version = ssl.TLSVersion.TLSv1
+    context.maximum_version = version
+    context.set_ciphers(suites)
+
+    # The library hangs up without an alert. This client alone would have said what it misses.
+    with pytest.raises(ssl.SSLError, match="EOF_WHILE_READING"):
+        shaken_hands(internal, context)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_what_is_spoken(internal: Internal, version: ssl.TLSVersion) -> None:
+    context = client_context(internal.folder, "known")
+    context.minimum_version = context.maximum_version = version
+
+    assert "GCM" in shaken_hands(internal, context) or version is ssl.TLSVersion.TLSv1_3
+
+
+def shaken_hands(internal: Internal, context: ssl.SSLContext) -> str:
+    """The cipher suite."""
+    context.set_alpn_protocols(["h2"])
+    url = urlsplit(internal.service.urls["internal_grpc"])
+    with (
+        socket.create_connection((url.hostname, url.port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        suite = connection.cipher()
+        assert suite is not None
+        return suite[0]
 
 
 def test_metadata_makes_no_identity(internal: Internal) -> None:
