@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import re
 import socket
 import ssl
 import time
@@ -127,6 +128,12 @@ def test_a_known_worker_is_served(internal: Internal) -> None:
 
     assert internal.release("known", request_id).status == "OK"
     assert internal.events(request_id) == [("decrypt", "released")]
+    recorded = internal.database.execute(
+        "SELECT identity, source FROM audit_records WHERE request_id = %s", (request_id,)
+    ).fetchone()
+    assert recorded is not None
+    assert recorded[0] == "spiffe://test/known"
+    assert re.fullmatch(r"127\.0\.0\.1:\d+", recorded[1])
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,19 @@ async def test_more_than_can_be_are_sent_away_until_there_is_room() -> None:
         assert (await call(client)).status == "OK"
 
 
+async def test_calls_beyond_what_can_be_hear_so_from_us_on_one_connection_as_well() -> None:
+    held = Held()
+    bounds = Bounds(deadline_seconds=30)
+    async with serving(held.work, bounds=bounds) as server, server.client() as client:
+        calls = [asyncio.create_task(call(client)) for _ in range(600)]
+        await eventually(lambda: sum(made.done() for made in calls) == 100)
+        held.let_go.set()
+        answers = [(await made) for made in calls]
+    refused = [answer for answer in answers if answer.status != "OK"]
+    assert len(refused) == 100
+    assert {(answer.status, answer.code) for answer in refused} == {("UNAVAILABLE", "overloaded")}
+
+
 async def test_work_of_callers_that_have_gone_takes_room() -> None:
     held = Held()
     async with (
@@ -544,6 +557,35 @@ async def test_a_call_has_the_certificate_of_its_peer(tmp_path: Path) -> None:
     async with secured(tmp_path) as (server, _), server.client() as client:
         assert (await call(client)).status == "OK"
     assert server.calls[0].certificate == (tmp_path / "worker.pem").read_text()
+
+
+async def test_where_none_is_asked_for_a_client_shows_no_certificate(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue("worker", [uri("spiffe://test/known")])
+    files = CertificateFiles(tmp_path / "server.pem", tmp_path / "server-key.pem")
+    async with serving(tls=Credentials(files)) as server:
+        server.folder = tmp_path
+        for certificate in (None, "worker"):
+            server.certificate = certificate
+            async with server.client() as client:
+                assert (await call(client)).status == "OK"
+    assert [given.certificate for given in server.calls] == [None, None]
+
+
+@pytest.mark.parametrize("missing", ["server.pem", "server-key.pem", "ca.pem"])
+def test_certificates_that_are_not_there_are_said_at_the_start(
+    tmp_path: Path, missing: str
+) -> None:
+    Authority(tmp_path).issue("server", [])
+    (tmp_path / missing).unlink()
+    with pytest.raises(FileNotFoundError):
+        Credentials(
+            CertificateFiles(
+                tmp_path / "server.pem", tmp_path / "server-key.pem", tmp_path / "ca.pem"
+            )
+        )
 
 
 async def test_metadata_makes_no_certificate(tmp_path: Path) -> None:

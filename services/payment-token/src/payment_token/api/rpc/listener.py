@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection
 
 from payment_token.api.listener import DRAIN_SECONDS
 from payment_token.api.listening_socket import ListenError, reserved_address
+from payment_token.api.rest.bounds import AT_ONCE
 from payment_token.api.rest.operations import Readiness
 from payment_token.api.rpc.bounds import Bounds
 from payment_token.api.rpc.credentials import Credentials
@@ -24,11 +25,15 @@ from payment_token.api.rpc.methods import Methods
 # Of anything larger the library reads no more than its length. A method's own limit is smaller, and has an answer of ours.
 _MESSAGE_BYTES = 256 * 1024
 
+# Of each server, and of each connection: twice as many as are worked on at once, so that the rest hears so from us. They include
+# calls whose message has not come yet.
+_CALLS = 2 * AT_ONCE
+
 _OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.so_reuseport", 1),
-    ("grpc.max_concurrent_streams", 500),
+    ("grpc.max_concurrent_streams", _CALLS),
     ("grpc.server_handshake_timeout_ms", 10_000),
     # A peer that is gone without a word is noticed; one that pings more often than every 10 seconds is sent away.
     ("grpc.keepalive_time_ms", 60_000),
@@ -44,8 +49,6 @@ _OPTIONS: Sequence[tuple[str, int]] = (
 _SERVERS = 16
 # What the database has not answered by then it never will: each of its statements has a bound.
 _LATE_SECONDS = 4.0
-# Of each server. These include calls whose message has not come yet.
-_CALLS = 500
 
 
 class RPCListener:
