@@ -390,6 +390,29 @@ async def test_readiness_that_fails_is_not_ready_and_says_no_more(
     assert any(record.message == "defect" for record in caplog.records)
 
 
+async def test_readiness_that_does_not_end_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("payment_token.api.rpc.health.DEADLINE_SECONDS", 0.1)
+    asked, let_go = 0, asyncio.Event()
+
+    async def hangs() -> dict[str, str]:
+        nonlocal asked
+        asked += 1
+        await let_go.wait()
+        return {}
+
+    async with serving() as server, server.client() as client:
+        server.listener._health._readiness = hangs
+        stub = health_pb2_grpc.HealthStub(client)
+        for _ in range(3):
+            answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS)
+            assert answer.status == health_pb2.HealthCheckResponse.NOT_SERVING
+            server.listener._health._found_at = -10.0
+        let_go.set()
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE_SECONDS)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    assert asked == 1
+
+
 async def test_who_watches_hears_of_the_end_and_does_not_hold_it_up() -> None:
     async with serving() as server, server.client() as client:
         watching = health_pb2_grpc.HealthStub(client).Watch(health_pb2.HealthCheckRequest())

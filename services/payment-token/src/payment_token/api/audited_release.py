@@ -1,4 +1,4 @@
-"""A release as both protocols do it: every attempt, allowed or refused, is a durable record before its answer leaves."""
+"""A release as both protocols do it: each attempt, allowed or refused, is a durable record before its answer leaves."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,7 +24,10 @@ async def released_on_record(
     read: Callable[[], Awaitable[None]],
     is_given_up: Callable[[], bool],
 ) -> Released:
-    """``read`` completes the attempt, once the worker is admitted. ``is_given_up``: no answer reaches the worker any more."""
+    """``read`` completes the attempt, once the worker is admitted.
+
+    ``is_given_up`` says whether no answer reaches the worker any more: what was released is then taken back.
+    """
     refusal = None
     try:
         released = await _released(release, attempt, read)

@@ -1,4 +1,4 @@
-"""What a caller of the public API says of itself, whatever the protocol: its API key, its idempotency key, its merchant."""
+"""What a caller of the public API says of itself, in either protocol: its API key, its idempotency key, its merchant."""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol

@@ -1,7 +1,7 @@
 """No call is worked on for ever, and no more calls at a time than can be. What ``api/rest/bounds.py`` is in REST.
 
-A caller that hangs up, or whose deadline passes, ends its call: the library cancels it here. The work is left to end by itself all the same: a
-release that is half done could not say afterwards whether its record stands.
+A caller that hangs up, or whose deadline passes, ends its call: the library cancels it here. The work is left to end by
+itself all the same: a release that is half done could not say afterwards whether its record stands.
 """
 
 import asyncio

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Collection
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from payment_token.api.rest.bounds import DEADLINE_SECONDS
 from payment_token.api.rest.operations import Readiness
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ class Health(health_pb2_grpc.HealthServicer):
         self._readiness = readiness
         self._ending = asyncio.Event()
         self._finding = asyncio.Lock()
+        self._asking: asyncio.Future[dict[str, str]] | None = None
         self._found: int = _Response.UNKNOWN
         self._found_at = -_FRESH_SECONDS
         self._watchers = 0
@@ -85,8 +87,15 @@ class Health(health_pb2_grpc.HealthServicer):
         return self._found
 
     async def _find_out(self) -> int:
+        if self._asking is None:
+            self._asking = asyncio.ensure_future(self._readiness())
+        done, _ = await asyncio.wait((self._asking,), timeout=DEADLINE_SECONDS)
+        if not done:
+            # The database may be frozen. Whoever asks next waits for the same answer.
+            return _Response.NOT_SERVING
+        asked, self._asking = self._asking, None
         try:
-            failing = await self._readiness()
+            failing = asked.result()
         except Exception as error:
             # The library would tell the caller its text.
             logger.error("defect", exc_info=error)

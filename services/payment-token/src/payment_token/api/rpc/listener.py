@@ -25,8 +25,8 @@ from payment_token.api.rpc.methods import Methods
 # Of anything larger the library reads no more than its length. A method's own limit is smaller, and has an answer of ours.
 _MESSAGE_BYTES = 256 * 1024
 
-# Of each server, and of each connection: twice as many as are worked on at once, so that the rest hears so from us. They include
-# calls whose message has not come yet.
+# Of each server, and of each connection: twice as many as are worked on at once, so that the rest hears so from us. They
+# include calls whose message has not come yet.
 _CALLS = 2 * AT_ONCE
 
 _OPTIONS: Sequence[tuple[str, int]] = (

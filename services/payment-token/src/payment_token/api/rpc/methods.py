@@ -1,4 +1,4 @@
-"""What stands around every method: its bounds, its answer to errors, its counts, its log line. The last line of defence."""
+"""What stands around every method: bounds, an answer to errors, counts, a log line. The last line of defence."""
 
 import logging
 import time
