@@ -91,6 +91,7 @@ def serving(deployment: Deployment, folder: Path) -> Iterator[Internal]:
             INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
             INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
             CLIENT_CA_FILE=str(folder / "ca.pem"),
+            CLIENT_CRL_FILE=str(folder / "crl.pem"),
             WORKER_POLICY_FILE=str(folder / "policy.toml"),
         ) as service,
     ):
@@ -109,6 +110,7 @@ def _certificates(folder: Path) -> None:
     authority.issue("for-servers", KNOWN, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
     self_signed(folder, "self-signed", KNOWN)
     other.issue("other-authority", KNOWN)
+    authority.revoke(authority.issue("revoked", KNOWN))
     (folder / "policy.toml").write_text(POLICY)
 
 
@@ -148,6 +150,20 @@ def test_who_does_not_get_through_the_handshake(
     assert (refused.status, refused.code) == ("UNAVAILABLE", "")
     assert internal.events(request_id) == []
     assert internal.release("known", new_id()).status == "OK"
+
+
+def test_a_revoked_certificate_is_refused_on_record(internal: Internal) -> None:
+    """The handshake of gRPC lets it through."""
+    request_id = new_id()
+    refused = internal.release("revoked", request_id)
+
+    assert (refused.status, refused.code) == ("UNAUTHENTICATED", "unauthenticated")
+    recorded = internal.database.execute(
+        "SELECT outcome, code, identity, length(certificate_sha256) FROM audit_records"
+        " WHERE request_id = %s",
+        (refused.request_id,),
+    ).fetchall()
+    assert recorded == [("refused", "unauthenticated", "", 64)]
 
 
 def test_the_library_writes_nothing_into_the_log(internal: Internal) -> None:
