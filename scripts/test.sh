@@ -41,7 +41,8 @@ fi
 if LIBFAKETIME="${LIBFAKETIME:-$("$root/scripts/faketime.sh")}"; then
     export LIBFAKETIME
 fi
-step "Tests, on the embedded PostgreSQL" "$venv/pytest" --cov --cov-report=term "$@"
+# A process for each core, each with a server of its own; the tests of one file stay together.
+step "Tests, on the embedded PostgreSQL" "$venv/pytest" -n auto --maxprocesses 4 --dist loadgroup --cov --cov-report=term "$@"
 step "Integration and migration tests, on PostgreSQL 15" \
     "$root/scripts/with_postgres15.sh" "$venv/pytest" tests/integration tests/migration
 
