@@ -13,7 +13,7 @@ from tests.support.databases import own_database
 from tests.support.deployment import Deployment
 
 TOKENS = 3
-SLOWLY = ("keys", "reencrypt", "--batch-size", "1", "--rate", "0.2")
+SLOWLY = ("keys", "reencrypt", "--batch-size", "1", "--rate", "0.05")
 
 
 @pytest.fixture(scope="module")

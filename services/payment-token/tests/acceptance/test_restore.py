@@ -144,6 +144,7 @@ def test_what_ended_stays_ended_after_a_real_restore(restored: Restored) -> None
     with restored.deployment.serving() as service:
         check_the_service(restored, service)
         check_the_log(restored)
+    check_the_archive(restored)
 
 
 def check_the_service(restored: Restored, service: RunningService) -> None:
@@ -180,6 +181,10 @@ def check_the_log(restored: Restored) -> None:
     assert isinstance(details, dict)
     assert details["recovered_size"] == restored.size
     assert details["revoked_tokens"] == 1
+
+
+def check_the_archive(restored: Restored) -> None:
+    """Once nothing is sealed any more: it is as long as what was published."""
     restored.deployment.run_here("audit", "export", "--to", str(restored.archive), "--all-sealed")
     archived = restored.deployment.run(
         "audit",

@@ -466,7 +466,8 @@ def test_an_older_state_that_went_on(log: SealedLog) -> None:
     cut = log.log.seals[-6].tree_size
     _cut_off(log, cut)
     month = log.log.rows[-1].recorded_at
-    other = made_log(500, month, unsealed=0, seed=2)
+    # It reaches beyond the next checkpoint that was kept outside.
+    other = made_log(2 * _OF_A_SEAL, month, unsealed=0, seed=2)
     rows = log.log.rows[:cut] + other.rows
     moved = [
         replace(seal, first_index=seal.first_index + cut, tree_size=seal.tree_size + cut)

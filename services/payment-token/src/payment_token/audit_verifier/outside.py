@@ -23,14 +23,25 @@ class Branch:
 
 
 class OutsideCheckpoints:
-    """Of one place, in the order in which they were published. ``start`` is the size at which the verification begins."""
+    """Of one place, in the order in which they were published. ``start`` is the size at which the verification begins.
+
+    ``goes_on``: the log is a copy of some time ago, and the place has heard of the original since. Whether the end of such
+    a copy was cut off cannot be told from there.
+    """
 
     def __init__(
-        self, place: str, checkpoints: Iterable[Checkpoint], report: Report, start: int = 0
+        self,
+        place: str,
+        checkpoints: Iterable[Checkpoint],
+        report: Report,
+        start: int = 0,
+        *,
+        goes_on: bool = False,
     ) -> None:
         self._place = place
         self._report = report
         self._start = start
+        self._goes_on = goes_on
         self._agreed = Checkpoint("", start, b"")
         self._waiting: Checkpoint | None = None
         self._checkpoints = iter(checkpoints)
@@ -118,6 +129,12 @@ class OutsideCheckpoints:
             self._branch = None
 
     def _report_branch(self, branch: Branch, size: int) -> None:
+        if branch.first.size > size and self._goes_on:
+            self._report.incomplete.append(
+                f"the log has {size} leaves here, and {self._place} has a checkpoint of {branch.largest}: it was exported"
+                " before that, or its end was cut off"
+            )
+            return
         if branch.first.size > size:
             self._report.add(
                 size,

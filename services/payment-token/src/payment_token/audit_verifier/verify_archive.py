@@ -28,11 +28,17 @@ def verify_archive(
     report = new_report(keys)
     months = MonthManifests(folder, keys, report, archive.minimum_index)
     months.check()
+    own = opened_checkpoints(CHECKPOINT, [archive.newest_note], keys, report)
     places = [
-        OutsideCheckpoints(name, opened_checkpoints(name, notes, keys, report), report)
-        for name, notes in ((CHECKPOINT, [archive.newest_note]), *outside)
+        OutsideCheckpoints(CHECKPOINT, own, report),
+        *(
+            OutsideCheckpoints(
+                name, opened_checkpoints(name, notes, keys, report), report, goes_on=True
+            )
+            for name, notes in outside
+        ),
+        OutsideCheckpoints("months", months.roots(), report),
     ]
-    places.append(OutsideCheckpoints("months", months.roots(), report))
     verify = VerifyLog(
         archive,
         keys,

@@ -188,8 +188,17 @@ def test_an_older_export_than_the_checkpoints_outside(archive: Path, tmp_path: P
 
     report = _verified(archive, outside=longer)
 
-    # The last seal of the shorter log is not one of the longer log.
-    assert report.first_bad_index == 1500
+    assert report.findings == []
+    assert report.verdict is Verdict.INCOMPLETE
+    assert "has 1500 leaves here, and outside has a checkpoint of 1600" in report.incomplete[0]
+
+
+def test_an_older_export_of_another_log(archive: Path) -> None:
+    other = made_log(1600, datetime(2026, 10, 31, 23, 59, 55, tzinfo=UTC), of_a_seal=90, seed=2)
+
+    report = _verified(archive, outside=other)
+
+    assert (report.verdict, report.first_bad_index) == (Verdict.TAMPERED, 0)
 
 
 def test_a_line_of_the_seals(archive: Path) -> None:
