@@ -28,9 +28,9 @@ tests=(
     tests/acceptance/test_idempotency_storm.py
     tests/acceptance/test_rotation_under_load.py
     tests/acceptance/test_workers.py
+    tests/integration/audit_tampering
     tests/integration/test_audit_faults.py
     tests/integration/test_audit_record_texts.py
-    tests/integration/test_audit_tampering.py
     tests/unit/audit/test_chain_writer.py
 )
 

@@ -1,4 +1,4 @@
-"""Every check by itself, on small logs in memory. What the owner of a database can do is in test_audit_tampering."""
+"""Every check by itself, on small logs in memory. What the owner of a database can do is in audit_tampering."""
 
 import json
 from collections.abc import Callable
