@@ -6,6 +6,8 @@ from payment_token.domain.errors import ForbiddenError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.worker_policy import (
     EVERYTHING,
+    Asked,
+    GrantPart,
     Operation,
     ReleaseField,
     Worker,
@@ -46,9 +48,7 @@ def allowed(identity: str, merchant: str, purpose: str, *fields: ReleaseField) -
     try:
         POLICY.check(
             worker(f"spiffe://example/{identity}"),
-            MerchantId(merchant),
-            purpose,
-            frozenset(fields),
+            Asked(MerchantId(merchant), purpose=purpose, fields=frozenset(fields)),
         )
     except ForbiddenError:
         return False
@@ -98,7 +98,7 @@ def test_an_identity_that_is_not_named_is_denied(identity):
         POLICY.check_known(worker(identity))
     assert "example" not in refusal.value.detail
     with pytest.raises(ForbiddenError, match="does not name this worker"):
-        POLICY.check(worker(identity), MERCHANT, "refund", frozenset({PAN}))
+        POLICY.check(worker(identity), Asked(MERCHANT, purpose="refund", fields=frozenset({PAN})))
 
 
 def test_a_named_identity_is_known_whatever_it_may():
@@ -112,7 +112,7 @@ def test_an_empty_policy_knows_nobody():
 
 def test_certificate_and_address_do_not_matter_to_a_grant():
     other = Worker("spiffe://example/refunder", b"\xff" * 32, "198.51.100.1:1")
-    POLICY.check(other, MERCHANT, "refund", frozenset({PAN}))
+    POLICY.check(other, Asked(MERCHANT, purpose="refund", fields=frozenset({PAN})))
 
 
 names = st.sampled_from(["a", "b", "*"])
@@ -130,7 +130,22 @@ def test_a_grant_is_the_three_rules_together(
         and all(field in granted for field in wanted)
     )
     rule = WorkerGrant(merchants, purposes, granted)
-    assert rule.covers(MerchantId(merchant), purpose, wanted) is covered
+    asked = Asked(MerchantId(merchant), purpose=purpose, fields=wanted)
+    assert rule.covers(asked) is covered
+    assert (list(rule.lacking(asked)) == []) is covered
+    assert WorkerPolicy({"w": rule}).allows("w", asked) is covered
+    assert not WorkerPolicy({"w": rule}).allows("v", asked)
+
+
+def test_every_part_that_is_lacking_is_named():
+    asked = Asked(
+        MerchantId("m_9"), Operation.AUTHORIZATION_COMPLETE, "refund", frozenset({SAD, PAN})
+    )
+
+    assert list(grant().lacking(asked)) == [*GrantPart]
+    assert list(grant().lacking(Asked(MERCHANT, fields=frozenset({SAD})))) == [GrantPart.FIELDS]
+    # A completion has no purpose, so none is asked for.
+    assert list(grant(purposes=()).lacking(Asked(MERCHANT))) == []
 
 
 def test_an_operation_is_granted_by_name_and_by_merchant():
@@ -146,7 +161,7 @@ def test_an_operation_is_granted_by_name_and_by_merchant():
 
     def may(identity: str, merchant: str, operation: Operation) -> bool:
         try:
-            policy.check_operation(worker(identity), MerchantId(merchant), operation)
+            policy.check(worker(identity), Asked(MerchantId(merchant), operation))
         except ForbiddenError:
             return False
         return True
@@ -154,7 +169,7 @@ def test_an_operation_is_granted_by_name_and_by_merchant():
     assert may("spiffe://example/completer", "m_4711", Operation.AUTHORIZATION_COMPLETE)
     assert not may("spiffe://example/completer", "m_4712", Operation.AUTHORIZATION_COMPLETE)
     assert not may("spiffe://example/completer", "m_4711", Operation.DECRYPT)
-    assert not completer.covers(MERCHANT, "authorization", frozenset({PAN}))
+    assert not completer.covers(Asked(MERCHANT, purpose="authorization", fields=frozenset({PAN})))
     assert may("spiffe://example/reader", "m_4711", Operation.DECRYPT)
     assert not may("spiffe://example/reader", "m_4711", Operation.AUTHORIZATION_COMPLETE)
     assert not may("spiffe://example/unknown", "m_4711", Operation.DECRYPT)

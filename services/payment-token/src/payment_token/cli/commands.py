@@ -80,6 +80,11 @@ COMMANDS = {
         "recover:recover",
         "After a restore from backup: bring back what the audit log has seen since.",
     ),
+    "policy": Command(
+        "policy:app",
+        "The worker policy: ask it, and test it, before a service reads it.",
+        more={"test": "policy_cases:run_cases"},
+    ),
     "api-keys": Command("api_keys:app", "API keys of POS integrators."),
     "simulate": Command("simulate:app", "Terminals in software."),
 }

@@ -36,7 +36,7 @@ from payment_token.domain.sealing import Purpose, SealedRecord, open_record
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.domain.token import SADStatus, StoredToken, Token
 from payment_token.domain.token_id import TokenId
-from payment_token.domain.worker_policy import ReleaseField, Worker
+from payment_token.domain.worker_policy import Asked, ReleaseField, Worker
 
 _ATTEMPTS = 3
 
@@ -110,7 +110,10 @@ class Release:
         self, worker: Worker, request_id: RequestId, request: ReleaseRequest
     ) -> Released:
         # 1.
-        self._policies.current().check(worker, request.merchant_id, request.purpose, request.fields)
+        self._policies.current().check(
+            worker,
+            Asked(request.merchant_id, purpose=request.purpose, fields=request.fields),
+        )
         token_id = TokenId.parse(request.payment_token)
         for _ in range(_ATTEMPTS):
             # 2. to 4.

@@ -1,6 +1,6 @@
 """Which worker may have what. Whatever no grant names is denied."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -39,6 +39,25 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """What a worker wants to do. ``purpose`` and ``fields`` are of a release; a completion has none."""
+
+    merchant_id: MerchantId
+    operation: Operation = Operation.DECRYPT
+    purpose: str | None = None
+    fields: frozenset[ReleaseField] = frozenset()
+
+
+class GrantPart(StrEnum):
+    """What a grant consists of, as the policy file names it."""
+
+    OPERATIONS = "operations"
+    MERCHANTS = "merchants"
+    PURPOSES = "purposes"
+    FIELDS = "fields"
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerGrant:
     """``merchants`` and ``purposes`` are exact names, or ``*`` for all."""
 
@@ -47,20 +66,19 @@ class WorkerGrant:
     fields: frozenset[ReleaseField]
     operations: frozenset[Operation] = frozenset({Operation.DECRYPT})
 
-    def covers(
-        self, merchant_id: MerchantId, purpose: str, fields: frozenset[ReleaseField]
-    ) -> bool:
-        """Of a release."""
-        return (
-            self.allows(Operation.DECRYPT, merchant_id)
-            and not self.purposes.isdisjoint((purpose, EVERYTHING))
-            and fields <= self.fields
-        )
+    def lacking(self, asked: Asked) -> Iterator[GrantPart]:
+        """The parts that do not cover what is asked; none when all of it is granted."""
+        if asked.operation not in self.operations:
+            yield GrantPart.OPERATIONS
+        if self.merchants.isdisjoint((asked.merchant_id, EVERYTHING)):
+            yield GrantPart.MERCHANTS
+        if asked.purpose is not None and self.purposes.isdisjoint((asked.purpose, EVERYTHING)):
+            yield GrantPart.PURPOSES
+        if not asked.fields <= self.fields:
+            yield GrantPart.FIELDS
 
-    def allows(self, operation: Operation, merchant_id: MerchantId) -> bool:
-        return operation in self.operations and not self.merchants.isdisjoint(
-            (merchant_id, EVERYTHING)
-        )
+    def covers(self, asked: Asked) -> bool:
+        return next(self.lacking(asked), None) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +87,22 @@ class WorkerPolicy:
 
     grants: Mapping[str, WorkerGrant]
 
-    def check(
-        self, worker: Worker, merchant_id: MerchantId, purpose: str, fields: frozenset[ReleaseField]
-    ) -> None:
-        """Raises ForbiddenError unless the worker's own grant covers the whole request."""
+    def allows(self, identity: str, asked: Asked) -> bool:
+        grant = self.grants.get(identity)
+        return grant is not None and grant.covers(asked)
+
+    def check(self, worker: Worker, asked: Asked) -> None:
+        """Raises ForbiddenError unless the worker's own grant covers all that is asked."""
+        if self.allows(worker.identity, asked):
+            return
         self.check_known(worker)
-        if not self.grants[worker.identity].covers(merchant_id, purpose, fields):
+        if asked.operation is Operation.DECRYPT:
             raise ForbiddenError(
                 "The policy does not grant this worker this merchant, purpose and set of fields."
             )
-
-    def check_operation(
-        self, worker: Worker, merchant_id: MerchantId, operation: Operation
-    ) -> None:
-        """Raises ForbiddenError unless the worker's own grant has this operation for this merchant."""
-        self.check_known(worker)
-        if not self.grants[worker.identity].allows(operation, merchant_id):
-            raise ForbiddenError(
-                "The policy does not grant this worker this operation for this merchant."
-            )
+        raise ForbiddenError(
+            "The policy does not grant this worker this operation for this merchant."
+        )
 
     def check_known(self, worker: Worker) -> None:
         """Raises ForbiddenError for an identity that the policy does not name."""
