@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
 from payment_token.domain.identifiers import RequestId
 from payment_token.domain.release import Release, Released, ReleaseRequest
 from payment_token.domain.worker_policy import Worker
+
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -28,20 +31,26 @@ async def released_on_record(
 
     ``is_given_up`` says whether no answer reaches the worker any more: what was released is then taken back.
     """
-    refusal = None
-    try:
-        released = await _released(release, attempt, read)
-    except AuditUnavailableError:
-        raise
-    except PaymentTokenError as error:
-        refusal = error
-    if refusal is not None:
-        await release.record_refusal(attempt.worker, attempt.request_id, attempt.request, refusal)
-        raise refusal
+    released = await on_record(release, attempt, lambda: _released(release, attempt, read))
     if is_given_up():
         release.take_back(released)
         raise AuditUnavailableError
     return released
+
+
+async def on_record(
+    release: Release, attempt: Attempt, work: Callable[[], Awaitable[Result]]
+) -> Result:
+    """Whatever ``work`` refuses is on record before it is raised."""
+    refusal = None
+    try:
+        return await work()
+    except AuditUnavailableError:
+        raise
+    except PaymentTokenError as error:
+        refusal = error
+    await release.record_refusal(attempt.worker, attempt.request_id, attempt.request, refusal)
+    raise refusal
 
 
 async def _released(

@@ -13,6 +13,11 @@ from fastapi import APIRouter
 
 from payment_token.api.listener import Listener
 from payment_token.api.rest.application import BEARER, MUTUAL_TLS, application
+from payment_token.api.rest.batch_models import (
+    CreateBatchBody,
+    CreateItemBody,
+    DecryptBatchBody,
+)
 from payment_token.api.rest.decrypt_models import DecryptBody
 from payment_token.api.rest.internal import internal_routes
 from payment_token.api.rest.observation import RequestMetrics
@@ -117,8 +122,8 @@ def build_listeners(
             "public",
             (health, counted) if documented else (health,),
             metrics,
-            plain=public_routes(use_cases),
-            models=(CreateTokenBody,),
+            plain=public_routes(use_cases, hints=settings.in_development),
+            models=(CreateTokenBody, CreateItemBody, CreateBatchBody),
             security=BEARER,
             documented=documented,
             hints=settings.in_development,
@@ -134,7 +139,7 @@ def build_listeners(
             (release_health,),
             metrics,
             plain=internal_routes(release),
-            models=(DecryptBody,),
+            models=(DecryptBody, DecryptBatchBody),
             security=MUTUAL_TLS,
             documented=documented,
             hints=False,

@@ -1,13 +1,12 @@
 """Puts routes, error answers and observation together into the application of a listener."""
 
-import logging
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import payment_token
@@ -15,17 +14,14 @@ from payment_token.api.rest.bounds import Bounded
 from payment_token.api.rest.observation import Observed, RequestMetrics, note_error_code
 from payment_token.api.rest.openapi import describe
 from payment_token.api.rest.plain_routes import AnswerTo, PlainRoutes
-from payment_token.api.rest.problem import MEDIA_TYPE, problem_response
+from payment_token.api.rest.problem import alarm, defect_response, problem_response
 from payment_token.api.rest.request_context import request_id_of
 from payment_token.domain.errors import (
     MalformedRequestError,
     MethodNotAllowedError,
     PaymentTokenError,
-    RecordIntegrityFailureError,
     RouteNotFoundError,
 )
-
-logger = logging.getLogger(__name__)
 
 BEARER = {
     "apiKey": {"type": "http", "scheme": "bearer", "description": "payment-token api-keys create"}
@@ -69,13 +65,11 @@ def application(
 
 def _answering(*, hints: bool) -> AnswerTo:
     async def answer_to(request: Request, error: Exception) -> Response:
+        alarm(error, request_id_of(request))
         if not isinstance(error, PaymentTokenError):
-            return _defect(request, error)
+            note_error_code(request.scope, "internal_error")
+            return defect_response(request)
         note_error_code(request.scope, error.code)
-        if isinstance(error, RecordIntegrityFailureError):
-            logger.critical(
-                "record integrity failure", extra={"request_id": request_id_of(request)}
-            )
         return problem_response(request, error, hints=hints)
 
     return answer_to
@@ -91,25 +85,3 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
-
-
-def _defect(request: Request, error: Exception) -> Response:
-    # Not a deliberate answer but a defect of the service. It must at least not carry the exception's text.
-    logger.error(
-        "defect",
-        exc_info=error,
-        extra={"request_id": request_id_of(request)},
-    )
-    note_error_code(request.scope, "internal_error")
-    return JSONResponse(
-        {
-            "type": "urn:payment-token:error:internal_error",
-            "title": "Internal error",
-            "status": 500,
-            "code": "internal_error",
-            "detail": "A defect of the service. Operators can find it by the request id.",
-            "request_id": request_id_of(request),
-        },
-        500,
-        media_type=MEDIA_TYPE,
-    )

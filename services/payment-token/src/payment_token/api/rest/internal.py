@@ -1,15 +1,26 @@
 """The internal API: card data back to authorised workers, over mutual TLS, each attempt audited."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 
-from payment_token.api.audited_release import Attempt, released_on_record
+from payment_token.api.audited_release import Attempt, on_record, released_on_record
+from payment_token.api.batch import Batch
+from payment_token.api.rest.batch_models import (
+    BODY_LIMIT_BYTES,
+    BatchResultsBody,
+    DecryptBatchBody,
+)
+from payment_token.api.rest.batch_results import batch_response, item_id
 from payment_token.api.rest.bounds import is_given_up
-from payment_token.api.rest.decrypt_models import DecryptBody, ReleasedBody
+from payment_token.api.rest.decrypt_models import DecryptBody, ReleasedBody, released_document
 from payment_token.api.rest.openapi import problems, request_body, request_id_parameter
-from payment_token.api.rest.request_body import read_body
+from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import check_request_id, request_id_of
 from payment_token.api.worker_certificate import worker_of
-from payment_token.domain.release import Release
+from payment_token.domain.errors import AuditUnavailableError
+from payment_token.domain.identifiers import RequestId
+from payment_token.domain.release import Release, Released
 
 
 def internal_routes(release: Release) -> APIRouter:
@@ -39,4 +50,45 @@ def internal_routes(release: Release) -> APIRouter:
             media_type="application/json",
         )
 
+    @router.post(
+        "/decrypt:batch",
+        summary="Release the card data of up to 500 tokens to an authorised worker",
+        response_model=BatchResultsBody,
+        responses=problems(400, 401, 403, 413, 415, 422, 503),
+        openapi_extra={**request_body(DecryptBatchBody), "parameters": [request_id_parameter()]},
+    )
+    async def decrypt_batch(request: Request) -> Response:
+        whole = Attempt(worker_of(request.scope), request_id_of(request))
+
+        async def read_items() -> list[Any]:
+            release.admit(whole.worker)
+            body = await read_body(request, DecryptBatchBody, BODY_LIMIT_BYTES)
+            check_request_id(request)
+            return body.items
+
+        items = await on_record(release, whole, read_items)
+
+        async def release_one(place: int) -> Released:
+            attempt = Attempt(whole.worker, RequestId(item_id(whole.request_id, place)))
+
+            async def read() -> None:
+                attempt.request = validated(DecryptBody, items[place]).to_domain()
+
+            return await released_on_record(
+                release, attempt, read, lambda: batch.is_over or is_given_up(request.scope)
+            )
+
+        batch = Batch(release_one)
+        outcomes = await batch.run([[place] for place in range(len(items))])
+        if is_given_up(request.scope):
+            for outcome in outcomes.values():
+                if isinstance(outcome, Released):
+                    release.take_back(outcome)
+            raise AuditUnavailableError
+        return batch_response(len(items), outcomes, _result, whole.request_id, hints=False)
+
     return router
+
+
+def _result(released: Released) -> dict[str, Any]:
+    return {"status": 200, "body": released_document(released)}

@@ -1,29 +1,39 @@
 """The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from payment_token.api.batch import Batch, in_lines
 from payment_token.api.caller_rules import (
     APIKeys,
     authenticated,
     idempotency_key,
     merchant_of,
 )
+from payment_token.api.rest.batch_models import (
+    BODY_LIMIT_BYTES,
+    BatchResultsBody,
+    CreateBatchBody,
+    CreateItemBody,
+)
+from payment_token.api.rest.batch_results import batch_response
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
-from payment_token.api.rest.request_body import read_body
+from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import (
     check_request_id,
     header_values,
     request_id_of,
 )
-from payment_token.api.rest.token_models import CreateTokenBody, TokenBody
+from payment_token.api.rest.token_models import CreateTokenBody, TokenBody, token_document
 from payment_token.domain.api_key import APIKey
 from payment_token.domain.audit import Actor
+from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.token import Token
-from payment_token.domain.tokenise import Tokenise
+from payment_token.domain.tokenise import Tokenise, Tokenised
 from payment_token.domain.view_token import ViewToken
 
 _IDEMPOTENCY_HEADERS = (b"idempotency-key", b"x-idempotency-key")
@@ -37,7 +47,8 @@ class PublicUseCases:
     api_keys: APIKeys
 
 
-def public_routes(use_cases: PublicUseCases) -> APIRouter:
+def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
+    """``hints``: in the results of a batch, as in other answers of development."""
     router = APIRouter(prefix="/v1", tags=["payment tokens"])
 
     @router.post(
@@ -63,6 +74,31 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
             status=200 if result.replayed else 201,
             headers={"Idempotency-Replayed": "true"} if result.replayed else {},
         )
+
+    @router.post(
+        "/payment-tokens:batch",
+        summary="Tokenise up to 500 card reads",
+        response_model=BatchResultsBody,
+        responses=problems(400, 401, 413, 415, 422, 503),
+        openapi_extra=request_body(CreateBatchBody),
+    )
+    async def create_batch(request: Request) -> Response:
+        api_key = await _authenticated(request, use_cases.api_keys)
+        items = (await read_body(request, CreateBatchBody, BODY_LIMIT_BYTES)).items
+        check_request_id(request)
+        if any(header_values(request, name) for name in _IDEMPOTENCY_HEADERS):
+            raise InvalidFieldError("Idempotency-Key", "each item of a batch has one of its own")
+
+        async def create_one(place: int) -> Tokenised:
+            body = validated(CreateItemBody, items[place])
+            key = idempotency_key({body.given_key()}, "idempotency_key")
+            tokenise_request = body.to_domain(key)
+            api_key.acting_for(tokenise_request.merchant_id)
+            return await use_cases.tokenise(tokenise_request)
+
+        # A key that comes twice is a replay of the first, or another request under its key.
+        outcomes = await Batch(create_one).run(in_lines(map(_claim_of, items)))
+        return batch_response(len(items), outcomes, _result, request_id_of(request), hints=hints)
 
     @router.get(
         "/payment-tokens/{payment_token}",
@@ -96,6 +132,21 @@ def public_routes(use_cases: PublicUseCases) -> APIRouter:
 
 async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
     return await authenticated(header_values(request, b"authorization"), api_keys)
+
+
+def _claim_of(item: object) -> tuple[str, str] | None:
+    """What must not be worked on twice at a time, as far as the item can be read."""
+    if not isinstance(item, dict):
+        return None
+    merchant_id, key = item.get("merchant_id"), item.get("idempotency_key")
+    return (merchant_id, key) if isinstance(merchant_id, str) and isinstance(key, str) else None
+
+
+def _result(tokenised: Tokenised) -> dict[str, Any]:
+    body = token_document(tokenised.token)
+    if tokenised.replayed:
+        return {"status": 200, "idempotency_replayed": True, "body": body}
+    return {"status": 201, "body": body}
 
 
 def _caller(request: Request, api_key: APIKey) -> Actor:

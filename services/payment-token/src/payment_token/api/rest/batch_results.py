@@ -1,0 +1,45 @@
+"""The results of a batch as JSON, in the order of its items."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from payment_token.api.rest.problem import result_of
+from payment_token.domain.errors import OverloadedError
+
+Outcome = TypeVar("Outcome")
+
+
+def batch_response(
+    count: int,
+    outcomes: Mapping[int, Outcome | Exception],
+    render: Callable[[Outcome], dict[str, Any]],
+    request_id: str,
+    *,
+    hints: bool,
+) -> Response:
+    """``outcomes`` by place; what is not there was not done in time. ``render`` gives the result of one that succeeded."""
+    late = OverloadedError("The batch took too long, and this item was not done. Send it again.")
+    results = [
+        (
+            result_of(outcome, item_id(request_id, place), hints=hints)
+            if isinstance(outcome := outcomes.get(place, late), Exception)
+            else render(outcome)
+        )
+        for place in range(count)
+    ]
+    return Response(
+        to_json({"results": results}),
+        headers={"Cache-Control": "no-store"},
+        media_type="application/json",
+    )
+
+
+def item_id(request_id: str, place: int) -> str:
+    """What tells the items of a batch apart: the id of its request, and the place of the item from 0 on.
+
+    Letters stand between: no digits of the one complete those of the other to a card number.
+    """
+    return f"{request_id}:item{place}"
