@@ -1,6 +1,9 @@
 """The Python client against the service as it runs: real TLS, crashes, outages, wrong certificates."""
 
+import re
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,6 +31,7 @@ from tests.support.databases import own_database
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 from tests.support.postgres_proxy import postgres_proxy_beside
 
+PAGE = Path(__file__).resolve().parents[4] / "docs" / "workers.md"
 PATIENT = RetryPolicy(total=60, read=20, attempts=60, longest_backoff=1)
 
 
@@ -204,3 +208,30 @@ def test_an_outage_says_when_to_come_again_and_a_patient_client_does(
             healing.start()
             assert patient.get(token).payment_token == token
             healing.join()
+
+
+def test_the_worker_of_the_documentation_works_as_it_stands_there(
+    service: RunningService, tmp_path: Path
+) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "demo").symlink_to(service.deployment.folder)
+    (tmp_path / "worker.py").write_text(
+        program.replace("https://127.0.0.1:8001", service.urls["internal"])
+    )
+    with client_of(service) as client:
+        token = client.create(**arguments(service.deployment)).payment_token
+
+        def run() -> subprocess.CompletedProcess[str]:
+            command = [sys.executable, "worker.py", token]
+            return subprocess.run(
+                command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60
+            )
+
+        first = run()
+        assert first.returncode == 0, first.stderr
+        assert "pan=<CardText: hidden>" in first.stdout
+        assert first.stdout.endswith("ends in 1111\n")
+        client.delete(token)
+        second = run()
+        assert (second.returncode, second.stdout) == (1, "")
+        assert second.stderr.startswith("token_revoked (410): ")
