@@ -11,7 +11,7 @@ from payment_token_client import CardText, Release
 from payment_token_client.answers import Answer
 from payment_token_client.errors import UnexpectedAnswerError
 from payment_token_client.operations import Operation, decrypt
-from payment_token_client.transport import _read
+from payment_token_client.transport import result_of
 
 PAN, NAME, CVV, TRACK2 = (
     "4111111111111111",
@@ -40,7 +40,7 @@ def release() -> Release:
 
 def read(body: bytes) -> object:
     operation: Operation[Release] = decrypt("pt_abc", "m_1", "refund", ("pan",), "r-1")
-    return _read(operation, Answer(200, {"x-request-id": "r-1"}, body))
+    return result_of(operation, Answer(200, {"x-request-id": "r-1"}, body))
 
 
 def test_card_data_is_there_for_who_asks_by_name() -> None:

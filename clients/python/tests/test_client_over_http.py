@@ -1,6 +1,10 @@
 """What goes over the wire, with a server on a real socket that answers as it is told and keeps what it got."""
 
+import asyncio
+import socket
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +12,15 @@ from typing import NamedTuple
 
 import pytest
 
-from payment_token_client import Client, RetryBudget, RetryPolicy, WorkerClient, worker_tls
+from payment_token_client import (
+    AsyncClient,
+    AsyncWorkerClient,
+    Client,
+    RetryBudget,
+    RetryPolicy,
+    WorkerClient,
+    worker_tls,
+)
 from payment_token_client.errors import (
     ConnectionFailedError,
     IdempotencyInProgressError,
@@ -267,3 +279,59 @@ def test_a_worker_without_its_files_hears_so_at_once() -> None:
         WorkerClient(
             "https://127.0.0.1:1", tls=worker_tls("ca.pem", "worker.pem", "worker-key.pem")
         )
+
+
+async def test_over_asyncio_a_retry_sends_the_same_bytes_under_the_same_key_too() -> None:
+    policy = RetryPolicy(first_backoff=0.001)
+    with scripted(
+        problem(503, "database_unavailable"),
+        (HANG_UP, b"", None),
+        problem(409, "idempotency_in_progress"),
+        (201, TOKEN, None),
+        (200, TOKEN, None),
+        (204, b"", None),
+        problem(404, "token_not_found"),
+    ) as server:
+        async with AsyncClient(server.url, "ptk_test", policy=policy) as client:
+            token = await client.create("m_1", PAYLOAD, "T-1")
+            assert (await client.get("pt_abc")).card == token.card
+            await client.delete("pt_abc", "m_1")
+            with pytest.raises(TokenNotFoundError):
+                await client.get("pt_abc")
+    creates = server.given[:4]
+    assert len({sent.body for sent in creates}) == 1
+    assert {sent.headers["idempotency-key"] for sent in creates} == {token.idempotency_key}
+    assert len(server.given) == 7
+
+
+async def test_over_asyncio_the_deadline_of_the_whole_holds_against_an_answer_that_trickles_in() -> (
+    None
+):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def trickle() -> None:
+            connection, _address = listener.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                try:
+                    while not ended.wait(0.05):
+                        connection.sendall(b"x")
+                except OSError:
+                    pass
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        began = time.monotonic()
+        async with AsyncClient(url, "ptk_test", policy=RetryPolicy(total=0.5)) as client:
+            with pytest.raises(ConnectionFailedError):
+                await client.get("pt_abc")
+        assert 0.4 < time.monotonic() - began < 5
+        ended.set()
+        await asyncio.to_thread(thread.join)
+
+
+async def test_over_asyncio_a_worker_speaks_https_only_too() -> None:
+    with pytest.raises(ValueError, match="https"):
+        AsyncWorkerClient("http://127.0.0.1:1", tls=ssl.create_default_context())

@@ -26,10 +26,7 @@ class Client(Transport):
         policy: RetryPolicy | None = None,
         budget: RetryBudget | None = None,
     ) -> None:
-        if not operations.VISIBLE_ASCII.fullmatch(api_key):
-            raise ValueError("an API key is 1 to 255 visible ASCII characters")
-        headers = {"Authorization": f"Bearer {api_key}"}
-        super().__init__(url, headers=headers, tls=tls, policy=policy, budget=budget)
+        super().__init__(url, headers=bearer(api_key), tls=tls, policy=policy, budget=budget)
 
     def create(
         self,
@@ -53,9 +50,7 @@ class Client(Transport):
                 device_id,
                 ttl_seconds=ttl_seconds,
                 metadata=metadata,
-                idempotency_key=(
-                    operations.new_idempotency_key() if idempotency_key is None else idempotency_key
-                ),
+                idempotency_key=idempotency_key,
             )
         )
 
@@ -66,3 +61,10 @@ class Client(Transport):
     def delete(self, payment_token: str, merchant_id: str | None = None) -> None:
         """Revokes the token and shreds what is stored. Doing it twice is no error."""
         self._perform(operations.delete(payment_token, merchant_id))
+
+
+def bearer(api_key: str) -> dict[str, str]:
+    """Raises ValueError for a key that no header can carry, without showing it."""
+    if not operations.VISIBLE_ASCII.fullmatch(api_key):
+        raise ValueError("an API key is 1 to 255 visible ASCII characters")
+    return {"Authorization": f"Bearer {api_key}"}

@@ -35,10 +35,10 @@ class Operation(Generic[Result]):
 
 def new_idempotency_key() -> str:
     """One to store beside the payment before the create is sent, so that it is known whatever happens then."""
-    return made_up()
+    return _made_up()
 
 
-def made_up() -> str:
+def _made_up() -> str:
     """136 random bits, without digits: some identifiers of hexadecimal digits look like a card number, and are refused."""
     return "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
 
@@ -50,15 +50,16 @@ def create(
     *,
     ttl_seconds: int | None,
     metadata: Mapping[str, str] | None,
-    idempotency_key: str,
+    idempotency_key: str | None,
 ) -> Operation[PaymentToken]:
-    """Raises ValueError for a key that no header can carry.
+    """Without a key one is made up. Raises ValueError for a key that no header can carry.
 
     >>> operation = create("m_1", {}, "T-1", ttl_seconds=60, metadata=None, idempotency_key="k-1")
     >>> operation.body
     b'{"merchant_id":"m_1","device_id":"T-1","encrypted_payload":{},"ttl_seconds":60}'
     """
-    if not VISIBLE_ASCII.fullmatch(idempotency_key):
+    key = new_idempotency_key() if idempotency_key is None else idempotency_key
+    if not VISIBLE_ASCII.fullmatch(key):
         raise ValueError("an idempotency key is 1 to 255 visible ASCII characters")
     body = {
         "merchant_id": merchant_id,
@@ -70,15 +71,15 @@ def create(
 
     def read(answer: Answer) -> PaymentToken:
         replayed = answer.header("Idempotency-Replayed") == "true"
-        return PaymentToken.of(answer.document(), idempotency_key, replayed=replayed)
+        return PaymentToken.of(answer.document(), key, replayed=replayed)
 
     return Operation(
         "POST",
         "/v1/payment-tokens",
-        {"Content-Type": "application/json", "Idempotency-Key": idempotency_key},
+        {"Content-Type": "application/json", "Idempotency-Key": key},
         _json({name: value for name, value in body.items() if value is not None}),
         read,
-        idempotency_key,
+        key,
     )
 
 
@@ -99,9 +100,14 @@ def delete(payment_token: str, merchant_id: str | None) -> Operation[None]:
 
 
 def decrypt(
-    payment_token: str, merchant_id: str, purpose: str, fields: Sequence[str], request_id: str
+    payment_token: str,
+    merchant_id: str,
+    purpose: str,
+    fields: Sequence[str],
+    request_id: str | None,
 ) -> Operation[Release]:
-    """Raises ValueError for a request id that no header can carry."""
+    """Without a request id one is made up. Raises ValueError for one that no header can carry."""
+    request_id = _made_up() if request_id is None else request_id
     if not VISIBLE_ASCII.fullmatch(request_id):
         raise ValueError("a request id is visible ASCII characters")
     body = {

@@ -66,7 +66,7 @@ class Transport:
         while True:
             outcome = self._attempt(operation, attempts.time_left(time.monotonic()))
             if isinstance(outcome, Answer):
-                return _read(operation, outcome)
+                return result_of(operation, outcome)
             # Spreads callers in time, guards nothing.
             wait = attempts.wait_after(outcome, time.monotonic(), random.random())  # noqa: S311
             if wait is None:
@@ -81,19 +81,23 @@ class Transport:
                 operation.path,
                 headers=dict(operation.headers),
                 content=operation.body,
-                timeout=_timeout(self._policy, time_left),
+                timeout=timeout_of(self._policy, time_left),
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return failure_of_transport(error)
-        except httpx.DecodingError:
-            return UnexpectedAnswerError("The answer could not be decoded.")
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        answer = Answer(response.status_code, headers, response.content)
-        return failure_of(answer, datetime.now(UTC)) or answer
+        return outcome_of(response, datetime.now(UTC))
 
 
-def failure_of_transport(error: BaseException) -> ClientError:
+def outcome_of(response: httpx.Response, now: datetime) -> Answer | ClientError:
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    answer = Answer(response.status_code, headers, response.content)
+    return failure_of(answer, now) or answer
+
+
+def failure_of_transport(error: httpx.RequestError | ssl.SSLError) -> ClientError:
     """Whether the connection broke, or a certificate was refused, which no retry mends."""
+    if isinstance(error, httpx.DecodingError):
+        return UnexpectedAnswerError("The answer could not be decoded.")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLError) and not isinstance(
@@ -104,13 +108,15 @@ def failure_of_transport(error: BaseException) -> ClientError:
     return ConnectionFailedError(f"No answer came: {type(error).__name__}.")
 
 
-def _timeout(policy: RetryPolicy, time_left: float) -> httpx.Timeout:
+def timeout_of(policy: RetryPolicy, time_left: float) -> httpx.Timeout:
     """No step of an attempt may take more than what is left of the whole."""
-    connect, read = min(policy.connect, time_left), min(policy.read, time_left)
+    # A wait that overslept leaves less than nothing, which no socket takes.
+    left = max(0.001, time_left)
+    connect, read = min(policy.connect, left), min(policy.read, left)
     return httpx.Timeout(connect=connect, read=read, write=read, pool=connect)
 
 
-def _read(operation: Operation[Result], answer: Answer) -> Result:
+def result_of(operation: Operation[Result], answer: Answer) -> Result:
     """Raises UnexpectedAnswerError, outside the ``except``: what the reading raised would carry the body along."""
     try:
         return operation.read(answer)

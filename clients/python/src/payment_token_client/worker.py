@@ -40,8 +40,7 @@ class WorkerClient(Transport):
         policy: RetryPolicy | None = None,
         budget: RetryBudget | None = None,
     ) -> None:
-        if not url.lower().startswith("https://"):
-            raise ValueError("the internal address is one of https")
+        require_https(url)
         super().__init__(url, tls=tls, policy=policy, budget=budget)
 
     def decrypt(
@@ -59,7 +58,10 @@ class WorkerClient(Transport):
         one is made up where you give none.
         """
         return self._perform(
-            operations.decrypt(
-                payment_token, merchant_id, purpose, fields, request_id or operations.made_up()
-            )
+            operations.decrypt(payment_token, merchant_id, purpose, fields, request_id)
         )
+
+
+def require_https(url: str) -> None:
+    if not url.lower().startswith("https://"):
+        raise ValueError("the internal address is one of https")

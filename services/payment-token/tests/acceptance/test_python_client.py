@@ -1,5 +1,6 @@
 """The Python client against the service as it runs: real TLS, crashes, outages, wrong certificates."""
 
+import asyncio
 import re
 import ssl
 import subprocess
@@ -11,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from payment_token_client import Client, RetryPolicy, WorkerClient, worker_tls
+from payment_token_client import (
+    AsyncClient,
+    AsyncWorkerClient,
+    Client,
+    RetryPolicy,
+    WorkerClient,
+    worker_tls,
+)
 from payment_token_client.errors import (
     ERRORS,
     ConnectionFailedError,
@@ -90,6 +98,30 @@ def test_from_create_to_delete(service: RunningService) -> None:
         with pytest.raises(TokenRevokedError) as caught:
             worker.decrypt(token.payment_token, MERCHANT, "authorization")
         assert caught.value.payment_token == token.payment_token
+
+
+async def test_from_create_to_delete_over_asyncio(service: RunningService, tmp_path: Path) -> None:
+    folder, internal = service.deployment.folder, service.urls["internal"]
+    Authority(tmp_path).issue("foreign", [uri("spiffe://payment-token.example/worker/demo")])
+    tls = worker_tls(folder / "ca.pem", folder / "worker.pem", folder / "worker-key.pem")
+    foreign = worker_tls(folder / "ca.pem", tmp_path / "foreign.pem", tmp_path / "foreign-key.pem")
+    async with (
+        AsyncClient(service.urls["public"], service.deployment.api_key) as client,
+        AsyncWorkerClient(internal, tls=tls) as worker,
+        AsyncWorkerClient(internal, tls=foreign) as stranger,
+    ):
+        token = await client.create(**arguments(service.deployment))
+        assert await client.get(token.payment_token) is not None
+        releases = await asyncio.gather(
+            *(worker.decrypt(token.payment_token, MERCHANT, "capture") for _ in range(20))
+        )
+        assert {release.pan.reveal() for release in releases if release.pan} == {"4111111111111111"}
+        assert len({release.audit_receipt for release in releases}) == 20
+        with pytest.raises(TLSRefusedError):
+            await stranger.decrypt(token.payment_token, MERCHANT, "capture")
+        await client.delete(token.payment_token)
+        with pytest.raises(TokenRevokedError):
+            await worker.decrypt(token.payment_token, MERCHANT, "capture")
 
 
 def test_refusals_have_their_classes(service: RunningService) -> None:
