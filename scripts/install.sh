@@ -16,7 +16,7 @@ case "${1:-}" in
 esac
 
 # The environment holds absolute paths, so a moved clone needs a new one.
-wanted="$(cat "$service/poetry.lock" "$service/pyproject.toml" "$root/scripts/poetry" | cksum) $service"
+wanted="$(cat "$service/poetry.lock" "$service/pyproject.toml" "$root/clients/python/pyproject.toml" "$root/scripts/poetry" | cksum) $service"
 marker="$service/.venv/installed"
 
 installed_already() {

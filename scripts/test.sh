@@ -33,6 +33,15 @@ step "Formatting (black)" "$venv/black" --check --quiet src tests alembic benchm
 step "Lint (ruff)" "$venv/ruff" check --quiet src tests alembic benchmarks
 step "Types (mypy)" "$venv/mypy" src
 step "Import contracts (import-linter)" "$venv/lint-imports"
+# In the condition of step, errexit does not hold.
+check_client() (
+    cd "$root/clients/python" &&
+        "$venv/black" --check --quiet src tests &&
+        "$venv/ruff" check --quiet src tests &&
+        "$venv/mypy" &&
+        "$venv/pytest" -q
+)
+step "The Python client: the same checks, and its own tests" check_client
 # The tests of PKCS#11 skip themselves without a token; under CI=true that fails them.
 if SOFTHSM2_HOME="${SOFTHSM2_HOME:-$("$root/scripts/softhsm2.sh")}"; then
     export SOFTHSM2_HOME

@@ -1,0 +1,67 @@
+"""The internal side, for workers with a client certificate."""
+
+import ssl
+from collections.abc import Sequence
+from os import PathLike
+
+from payment_token_client import operations
+from payment_token_client.results import Release
+from payment_token_client.retries import RetryBudget, RetryPolicy
+from payment_token_client.transport import Transport
+
+
+def worker_tls(
+    ca: str | PathLike[str], certificate: str | PathLike[str], key: str | PathLike[str]
+) -> ssl.SSLContext:
+    """Mutual TLS from three PEM files. Only ``ca`` is trusted, not the system's authorities.
+
+    Raises OSError (ssl.SSLError is one) for files that cannot be read or do not fit each other.
+    """
+    context = ssl.create_default_context(cafile=ca)
+    context.load_cert_chain(certificate, key)
+    return context
+
+
+class WorkerClient(Transport):
+    """Gets card data back. Who the worker is, its certificate says; what it may have, the service's policy says.
+
+    Raises ValueError for an address that is not ``https``: card data never travels in clear.
+
+    >>> WorkerClient("http://tokens.internal:8001", tls=ssl.create_default_context())
+    Traceback (most recent call last):
+    ValueError: the internal address is one of https
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        tls: ssl.SSLContext,
+        policy: RetryPolicy | None = None,
+        budget: RetryBudget | None = None,
+    ) -> None:
+        require_https(url)
+        super().__init__(url, tls=tls, policy=policy, budget=budget)
+
+    def decrypt(
+        self,
+        payment_token: str,
+        merchant_id: str,
+        purpose: str,
+        *,
+        fields: Sequence[str] = ("pan", "expiry"),
+        request_id: str | None = None,
+    ) -> Release:
+        """Releases ``fields`` (of ``pan``, ``expiry``, ``cardholder_name``, ``sad``), each time with an audit record.
+
+        Ask for what you need: one field that the policy denies refuses the whole. ``request_id`` stands in the audit log;
+        one is made up where you give none.
+        """
+        return self._perform(
+            operations.decrypt(payment_token, merchant_id, purpose, fields, request_id)
+        )
+
+
+def require_https(url: str) -> None:
+    if not url.lower().startswith("https://"):
+        raise ValueError("the internal address is one of https")
