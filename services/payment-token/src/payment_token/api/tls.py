@@ -4,6 +4,8 @@ import logging
 import ssl
 from pathlib import Path
 
+from payment_token.api.revocation_list import RevocationList
+
 logger = logging.getLogger(__name__)
 
 _TLS12_SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -24,7 +26,13 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 def mutual_context(
     certificate: Path, key: Path, client_ca: Path, client_crl: Path | None
 ) -> ssl.SSLContext:
-    """A peer without a valid client certificate of ``client_ca`` does not get through the handshake."""
+    """A peer without a valid client certificate of ``client_ca`` does not get through the handshake.
+
+    Raises OSError likewise, and ValueError for a revocation list that RevocationList does not take.
+    """
+    if client_crl is not None:
+        # OpenSSL would take one that nobody signed, and then let nobody in.
+        RevocationList(client_crl, client_ca)
     context = server_context(certificate, key)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cafile=client_ca)

@@ -8,11 +8,11 @@ from payment_token.api.rest.decrypt_models import DecryptBody, ReleasedBody
 from payment_token.api.rest.openapi import problems, request_body, request_id_parameter
 from payment_token.api.rest.request_body import read_body
 from payment_token.api.rest.request_context import check_request_id, request_id_of
-from payment_token.api.worker_certificate import worker_of
+from payment_token.api.worker_certificate import WorkerCertificates
 from payment_token.domain.release import Release
 
 
-def internal_routes(release: Release) -> APIRouter:
+def internal_routes(release: Release, workers: WorkerCertificates) -> APIRouter:
     router = APIRouter(prefix="/internal/v1", tags=["release"])
 
     @router.post(
@@ -23,7 +23,7 @@ def internal_routes(release: Release) -> APIRouter:
         openapi_extra={**request_body(DecryptBody), "parameters": [request_id_parameter()]},
     )
     async def decrypt(request: Request) -> Response:
-        attempt = Attempt(worker_of(request.scope), request_id_of(request))
+        attempt = Attempt(workers.worker_of(request.scope), request_id_of(request))
 
         async def read() -> None:
             body = await read_body(request, DecryptBody)
