@@ -146,7 +146,7 @@ def build_listeners(
             hints=False,
         )
         listeners.append(
-            Listener("internal", settings.internal_address, app, _internal_tls(settings))
+            Listener("internal", settings.internal_address, app, _internal_tls(settings, metrics))
         )
         listeners.append(internal_grpc(settings, metrics, release, workers, ready_to_release))
     listeners.append(
@@ -218,7 +218,10 @@ def _public_tls(settings: Settings) -> ssl.SSLContext | None:
     )
 
 
-def _internal_tls(settings: Settings) -> ssl.SSLContext:
+def _internal_tls(settings: Settings, metrics: RequestMetrics) -> ssl.SSLContext:
+    def count_refusal(reason: str) -> None:
+        metrics.handshakes_refused.labels(reason).inc()
+
     certificate = _required("INTERNAL_TLS_CERT_FILE", settings.internal_tls_cert_file)
     key = _required("INTERNAL_TLS_KEY_FILE", settings.internal_tls_key_file)
     client_ca = _required("CLIENT_CA_FILE", settings.client_ca_file)
@@ -226,7 +229,7 @@ def _internal_tls(settings: Settings) -> ssl.SSLContext:
     files = (certificate, key, client_ca, *(() if client_crl is None else (client_crl,)))
     return _tls(
         "INTERNAL_TLS_CERT_FILE, INTERNAL_TLS_KEY_FILE, CLIENT_CA_FILE, CLIENT_CRL_FILE",
-        lambda: mutual_context(certificate, key, client_ca, client_crl),
+        lambda: mutual_context(certificate, key, client_ca, client_crl, count_refusal),
         files,
     )
 
