@@ -119,30 +119,38 @@ def talk(
         return connection.session
 
 
+def refused_handshakes(internal: Internal, reason: str) -> float:
+    metrics = httpx.get(internal.service.urls["metrics"] + "/metrics").text
+    name = f'payment_token_handshakes_refused_total{{reason="{reason}"}} '
+    return sum(float(line[len(name) :]) for line in metrics.splitlines() if line.startswith(name))
+
+
 @pytest.mark.parametrize("certificate", ["known", "known-dns", "uri-first"])
 def test_a_known_worker_is_served(internal: Internal, certificate: str) -> None:
     assert internal.release(certificate).status_code == 200
 
 
 @pytest.mark.parametrize(
-    ("certificate", "alert"),
+    ("certificate", "alert", "reason"),
     [
-        (None, "CERTIFICATE_REQUIRED"),
-        ("expired", "CERTIFICATE_EXPIRED"),
-        ("not-yet", "BAD_CERTIFICATE"),
-        ("for-servers", "CERTIFICATE"),
-        ("other-authority", "UNKNOWN_CA"),
-        ("self-signed", "UNKNOWN_CA"),
-        ("revoked", "CERTIFICATE_REVOKED"),
+        (None, "CERTIFICATE_REQUIRED", "no_certificate"),
+        ("expired", "CERTIFICATE_EXPIRED", "expired"),
+        ("not-yet", "BAD_CERTIFICATE", "not_yet_valid"),
+        ("for-servers", "CERTIFICATE", "wrong_usage"),
+        ("other-authority", "UNKNOWN_CA", "unknown_authority"),
+        ("self-signed", "UNKNOWN_CA", "unknown_authority"),
+        ("revoked", "CERTIFICATE_REVOKED", "revoked"),
     ],
 )
-def test_who_does_not_get_through_the_handshake(
-    internal: Internal, certificate: str | None, alert: str
+def test_who_does_not_get_through_the_handshake_is_counted(
+    internal: Internal, certificate: str | None, alert: str, reason: str
 ) -> None:
+    before = refused_handshakes(internal, reason)
     with pytest.raises(ssl.SSLError) as refused:
         talk(internal, internal.context(certificate))
 
     assert alert in str(refused.value)
+    assert refused_handshakes(internal, reason) == before + 1
 
 
 @pytest.mark.parametrize("certificate", [None, "expired", "for-servers", "self-signed", "revoked"])
@@ -256,11 +264,13 @@ def test_sessions_are_not_resumed(internal: Internal, version: ssl.TLSVersion) -
     session = talk(internal, context)
     assert not session.has_ticket
 
+    before = refused_handshakes(internal, "resumed")
     try:
         talk(internal, context, session)
     except (ConnectionError, ssl.SSLError):
         # TLS 1.2 offers its session id again, and is sent away.
         assert version is ssl.TLSVersion.TLSv1_2
+        assert refused_handshakes(internal, "resumed") == before + 1
     talk(internal, context)
 
 

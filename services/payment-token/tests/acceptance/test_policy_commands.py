@@ -109,7 +109,7 @@ def test_the_identity_of_a_certificate(
     assert answered(capsys, *question, "--certificate", worker)[0] == 0
     code, printed = answered(capsys, *question, "--certificate", nobody)
     assert code == 2
-    assert "names no worker" in printed
+    assert "names no worker now" in printed
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from payment_token.api.rpc.credentials import CertificateFiles, Credentials
 from payment_token.api.rpc.generated.decryption_service_pb2 import DecryptRequest, DecryptResponse
 from payment_token.api.rpc.listener import RPCListener
 from payment_token.api.rpc.methods import Methods
+from payment_token.api.worker_certificate import WorkerCertificates
 from payment_token.bootstrap.grpc_listeners import internal_grpc, public_grpc
 from payment_token.domain.errors import ForbiddenError
 from payment_token.settings import Environment, Settings
@@ -474,7 +475,7 @@ async def test_in_production_there_is_no_reflection(
 
     for listener, folder in (
         (public_grpc(settings, RequestMetrics(), None, ready), None),  # type: ignore[arg-type]
-        (internal_grpc(settings, RequestMetrics(), None, ready), tmp_path),  # type: ignore[arg-type]
+        (internal_grpc(settings, RequestMetrics(), None, WorkerCertificates(None), ready), tmp_path),  # type: ignore[arg-type]
     ):
         listener.bind()
         task = asyncio.create_task(listener.serve())

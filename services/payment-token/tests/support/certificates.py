@@ -84,14 +84,14 @@ class Authority:
         _write(self.folder, name, certificate, key)
         return certificate
 
-    def revoke(self, *certificates: x509.Certificate) -> None:
-        """Writes crl.pem."""
+    def revoke(self, *certificates: x509.Certificate, next_update: timedelta = DAY) -> None:
+        """Writes crl.pem, in one step, as a service that is running may read it any time."""
         now = datetime.now(UTC)
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self._certificate.subject)
             .last_update(now - DAY)
-            .next_update(now + DAY)
+            .next_update(now + next_update)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
@@ -105,9 +105,9 @@ class Authority:
                 .revocation_date(now - DAY)
                 .build()
             )
-        (self.folder / "crl.pem").write_bytes(
-            builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
-        )
+        new = self.folder / "crl.pem.new"
+        new.write_bytes(builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM))
+        new.replace(self.folder / "crl.pem")
 
 
 def self_signed(folder: Path, name: str, names: Sequence[x509.GeneralName]) -> None:

@@ -49,6 +49,7 @@ def test_a_list_past_its_next_update_lets_nobody_in(tmp_path, authority):
     (tmp_path / "crl.pem").write_bytes(stale(authority))
     found = RevocationList(tmp_path / "crl.pem", tmp_path / "ca.pem")
 
+    assert found.is_stale
     assert not found.lets_in(pem(tmp_path, "known"))
 
 

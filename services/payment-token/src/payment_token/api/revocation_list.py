@@ -1,7 +1,7 @@
-"""Which client certificates were revoked, for the listener whose handshake does not know: that of gRPC.
+"""Which client certificates were revoked: asked with every request, because a handshake only knows the past.
 
-The list is read at the start, as the REST listener reads it, and fails closed as OpenSSL does: where it is not of a
-certificate's own issuer, or is past its next update, nobody is let in (RFC 5280 §6.3.3).
+It fails closed as OpenSSL does: where there is no list of a certificate's own issuer, or it is past its next update,
+nobody is let in (RFC 5280 §6.3.3).
 """
 
 from datetime import UTC, datetime
@@ -28,7 +28,15 @@ class RevocationList:
             keys = [each.public_key() for each in authorities if each.subject == found.issuer]
             if not any(found.is_signature_valid(key) for key in keys):  # type: ignore[arg-type]
                 raise ValueError("a revocation list that no authority of the workers signed")
+            # Every list must have one (RFC 5280 §5.1.2.5): without it, an old list would be good for ever.
+            if found.next_update_utc is None:
+                raise ValueError("a revocation list without its next update")
         self._listed = lru_cache(maxsize=_CERTIFICATES)(self._look_up)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a list of the file is past its next update, so that workers of its issuer are refused."""
+        return not all(_in_force(found) for found in self._lists.values())
 
     def lets_in(self, certificate: str) -> bool:
         """``certificate`` in PEM, as the handshake verified it."""
@@ -36,7 +44,7 @@ class RevocationList:
         found = self._lists.get(issuer)
         if found is None or revoked:
             return False
-        return found.next_update_utc is not None and datetime.now(UTC) < found.next_update_utc
+        return _in_force(found)
 
     def _look_up(self, certificate: str) -> tuple[x509.Name, bool]:
         """Its issuer, and whether that has revoked it. A connection shows the same certificate with each of its calls."""
@@ -47,3 +55,7 @@ class RevocationList:
             return parsed.issuer, False
         entry = found.get_revoked_certificate_by_serial_number(parsed.serial_number)
         return parsed.issuer, entry is not None
+
+
+def _in_force(found: x509.CertificateRevocationList) -> bool:
+    return found.next_update_utc is not None and datetime.now(UTC) < found.next_update_utc

@@ -2,7 +2,11 @@
 
 import logging
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+
+from payment_token.api.handshake_refusal import refusal_class
+from payment_token.api.revocation_list import RevocationList
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +26,20 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def mutual_context(
-    certificate: Path, key: Path, client_ca: Path, client_crl: Path | None
+    certificate: Path,
+    key: Path,
+    client_ca: Path,
+    client_crl: Path | None,
+    count_refusal: Callable[[str], None],
 ) -> ssl.SSLContext:
-    """A peer without a valid client certificate of ``client_ca`` does not get through the handshake."""
+    """A peer without a valid client certificate of ``client_ca`` does not get through the handshake.
+
+    ``count_refusal`` hears of each that failed, by the words of ``refusal_class``, or ``resumed``.
+    Raises OSError likewise, and ValueError for a revocation list that RevocationList does not take.
+    """
+    if client_crl is not None:
+        # OpenSSL would take one that nobody signed, and then let nobody in.
+        RevocationList(client_crl, client_ca)
     context = server_context(certificate, key)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cafile=client_ca)
@@ -36,7 +51,8 @@ def mutual_context(
     # TLS 1.3 resumes nothing; the session ids of TLS 1.2 are refused by ``_Handshake``.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
-    context.sslobject_class = _Handshake
+    counting = {"count_refusal": staticmethod(count_refusal)}
+    context.sslobject_class = type("_CountedHandshake", (_Handshake,), counting)
     return context
 
 
@@ -47,6 +63,7 @@ class _Handshake(ssl.SSLObject):
     handshake asks to read more, so a failure asks for that once; the peer reads the alert and hangs up.
     """
 
+    count_refusal: Callable[[str], None]
     _failure: ssl.SSLError | None = None
 
     def do_handshake(self) -> None:
@@ -59,7 +76,12 @@ class _Handshake(ssl.SSLObject):
         except ssl.SSLError as error:
             self._failure = error
         if self._failure is not None:
-            logger.info("handshake refused", extra={"reason": self._failure.reason})
+            refused = refusal_class(self._failure)
+            self.count_refusal(refused)
+            logger.info(
+                "handshake refused", extra={"reason": self._failure.reason, "class": refused}
+            )
             raise ssl.SSLWantReadError
         if self.session_reused:
+            self.count_refusal("resumed")
             raise ssl.SSLError("a session is not resumed")

@@ -1,22 +1,17 @@
 """The gRPC listeners, beside those of REST: the same use cases, certificates and readiness."""
 
-from dataclasses import replace
-from pathlib import Path
-
 from google.protobuf.descriptor import ServiceDescriptor
 
 from payment_token.api.rest.observation import Observation, RequestMetrics
 from payment_token.api.rest.operations import Readiness
 from payment_token.api.rest.public import PublicUseCases
-from payment_token.api.revocation_list import RevocationList
 from payment_token.api.rpc import decryption, tokens
 from payment_token.api.rpc.bounds import Bounds
 from payment_token.api.rpc.credentials import CertificateFiles, Credentials
 from payment_token.api.rpc.listener import RPCListener
 from payment_token.api.rpc.methods import Methods, Operations
-from payment_token.api.worker_certificate import worker_with
+from payment_token.api.worker_certificate import WorkerCertificates
 from payment_token.domain.release import Release
-from payment_token.domain.worker_policy import Worker
 from payment_token.settings import ConfigurationError, Settings
 
 PUBLIC_GRPC = "public_grpc"
@@ -41,7 +36,11 @@ def public_grpc(
 
 
 def internal_grpc(
-    settings: Settings, metrics: RequestMetrics, release: Release, readiness: Readiness
+    settings: Settings,
+    metrics: RequestMetrics,
+    release: Release,
+    workers: WorkerCertificates,
+    readiness: Readiness,
 ) -> RPCListener:
     """Raises ConfigurationError likewise, and where mutual TLS is not configured."""
     certificate, key = settings.internal_tls_cert_file, settings.internal_tls_key_file
@@ -55,7 +54,7 @@ def internal_grpc(
         metrics,
         (INTERNAL_GRPC, settings.internal_grpc_address),
         decryption.SERVICE,
-        decryption.decryption_operations(release, _workers(settings.client_crl_file, client_ca)),
+        decryption.decryption_operations(release, workers.worker_with),
         readiness,
         CertificateFiles(certificate, key, client_ca),
     )
@@ -83,29 +82,6 @@ def _listener(
         _credentials(files),
         reflected=not settings.in_production,
     )
-
-
-def _workers(crl: Path | None, client_ca: Path) -> decryption.WorkerWith:
-    """The handshake of gRPC knows no revocation list, so each call is looked up."""
-    if crl is None:
-        return worker_with
-    problem = ""
-    try:
-        revocations = RevocationList(crl, client_ca)
-    except OSError as error:
-        problem = error.strerror or "it cannot be read"
-    except ValueError:
-        problem = "it must be in PEM, and signed by an authority of CLIENT_CA_FILE"
-    if problem:
-        raise ConfigurationError(f"CLIENT_CRL_FILE: {problem}")
-
-    def unrevoked(certificate: str | None, source: str) -> Worker:
-        known = worker_with(certificate, source)
-        if certificate is None or revocations.lets_in(certificate):
-            return known
-        return replace(known, identity="")
-
-    return unrevoked
 
 
 def _credentials(files: CertificateFiles | None) -> Credentials | None:

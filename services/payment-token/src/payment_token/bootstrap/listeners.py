@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,6 +12,7 @@ from typing import Protocol
 from fastapi import APIRouter
 
 from payment_token.api.listener import Listener
+from payment_token.api.reloaded_context import ReloadedContext
 from payment_token.api.rest.application import BEARER, MUTUAL_TLS, application
 from payment_token.api.rest.batch_models import (
     CreateBatchBody,
@@ -21,7 +22,7 @@ from payment_token.api.rest.batch_models import (
 from payment_token.api.rest.decrypt_models import DecryptBody
 from payment_token.api.rest.internal import internal_routes
 from payment_token.api.rest.observation import RequestMetrics
-from payment_token.api.rest.operations import health_routes, metrics_route
+from payment_token.api.rest.operations import Readiness, health_routes, metrics_route
 from payment_token.api.rest.public import public_routes
 from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
@@ -37,6 +38,7 @@ from payment_token.bootstrap.recorded_policy import RecordedPolicy
 from payment_token.bootstrap.sealer import Sealer
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
+from payment_token.bootstrap.worker_certificates import readiness_with, worker_certificates
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -113,7 +115,11 @@ def build_listeners(
     health = health_routes(service.readiness)
     counted = metrics_route(of_all_processes(metrics.registry))
     # A process that makes no tokens is ready without a place for them.
-    release_health = health_routes(service.readiness_to_release)
+    ready_to_release: Readiness = service.readiness_to_release
+    if Role.INTERNAL in roles:
+        workers = worker_certificates(settings)
+        ready_to_release = readiness_with(workers, ready_to_release)
+    release_health = health_routes(ready_to_release)
     listeners: list[AnyListener] = []
     policy = None
     if Role.PUBLIC in roles:
@@ -138,16 +144,16 @@ def build_listeners(
             "internal",
             (release_health,),
             metrics,
-            plain=internal_routes(release),
+            plain=internal_routes(release, workers),
             models=(DecryptBody, DecryptBatchBody),
             security=MUTUAL_TLS,
             documented=documented,
             hints=False,
         )
         listeners.append(
-            Listener("internal", settings.internal_address, app, _internal_tls(settings))
+            Listener("internal", settings.internal_address, app, _internal_tls(settings, metrics))
         )
-        listeners.append(internal_grpc(settings, metrics, release, service.readiness_to_release))
+        listeners.append(internal_grpc(settings, metrics, release, workers, ready_to_release))
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
@@ -208,30 +214,34 @@ async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterato
 def _public_tls(settings: Settings) -> ssl.SSLContext | None:
     if settings.public_tls_cert_file is None and settings.public_tls_key_file is None:
         return None
+    certificate = _required("PUBLIC_TLS_CERT_FILE", settings.public_tls_cert_file)
+    key = _required("PUBLIC_TLS_KEY_FILE", settings.public_tls_key_file)
     return _tls(
         "PUBLIC_TLS_CERT_FILE, PUBLIC_TLS_KEY_FILE",
-        lambda: server_context(
-            _required("PUBLIC_TLS_CERT_FILE", settings.public_tls_cert_file),
-            _required("PUBLIC_TLS_KEY_FILE", settings.public_tls_key_file),
-        ),
+        lambda: server_context(certificate, key),
+        (certificate, key),
     )
 
 
-def _internal_tls(settings: Settings) -> ssl.SSLContext:
+def _internal_tls(settings: Settings, metrics: RequestMetrics) -> ssl.SSLContext:
+    def count_refusal(reason: str) -> None:
+        metrics.handshakes_refused.labels(reason).inc()
+
+    certificate = _required("INTERNAL_TLS_CERT_FILE", settings.internal_tls_cert_file)
+    key = _required("INTERNAL_TLS_KEY_FILE", settings.internal_tls_key_file)
+    client_ca = _required("CLIENT_CA_FILE", settings.client_ca_file)
+    client_crl = settings.client_crl_file
+    files = (certificate, key, client_ca, *(() if client_crl is None else (client_crl,)))
     return _tls(
         "INTERNAL_TLS_CERT_FILE, INTERNAL_TLS_KEY_FILE, CLIENT_CA_FILE, CLIENT_CRL_FILE",
-        lambda: mutual_context(
-            _required("INTERNAL_TLS_CERT_FILE", settings.internal_tls_cert_file),
-            _required("INTERNAL_TLS_KEY_FILE", settings.internal_tls_key_file),
-            _required("CLIENT_CA_FILE", settings.client_ca_file),
-            settings.client_crl_file,
-        ),
+        lambda: mutual_context(certificate, key, client_ca, client_crl, count_refusal),
+        files,
     )
 
 
-def _tls(names: str, build: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+def _tls(names: str, build: Callable[[], ssl.SSLContext], files: Sequence[Path]) -> ssl.SSLContext:
     try:
-        return build()
+        return ReloadedContext.of(build, files)
     except OSError as error:
         raise ConfigurationError(f"{names}: {error.strerror or error}") from None
 

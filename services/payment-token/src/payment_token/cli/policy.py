@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from payment_token.api.worker_certificate import worker_with
+from payment_token.api.worker_certificate import WorkerCertificates
 from payment_token.cli.deployment import load_settings
 from payment_token.cli.terminal import console, report_error
 from payment_token.domain.identifiers import MERCHANT_ID, PURPOSE, MerchantId
@@ -126,14 +126,14 @@ def _identity(given: str, certificate: Path | None) -> str:
     if certificate is None:
         return given
     try:
-        identity = worker_with(certificate.read_text("ascii"), "").identity
+        identity = WorkerCertificates(None).worker_with(certificate.read_text("ascii"), "").identity
     except OSError as error:
         raise OperatorError(f"{certificate} cannot be read ({error.strerror}).") from None
     except ValueError:
         raise OperatorError(f"{certificate} is not a certificate in PEM.") from None
     if not identity:
         raise OperatorError(
-            f"{certificate} names no worker: it needs one URI SAN, or else one DNS SAN, and no wildcard."
+            f"{certificate} names no worker now: it needs one URI SAN, or else one DNS SAN, no wildcard, and dates that include today."
         )
     return identity
 

@@ -17,13 +17,13 @@ from payment_token.api.rest.decrypt_models import DecryptBody, ReleasedBody, rel
 from payment_token.api.rest.openapi import problems, request_body, request_id_parameter
 from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import check_request_id, request_id_of
-from payment_token.api.worker_certificate import worker_of
+from payment_token.api.worker_certificate import WorkerCertificates
 from payment_token.domain.errors import AuditUnavailableError
 from payment_token.domain.identifiers import RequestId
 from payment_token.domain.release import Release, Released
 
 
-def internal_routes(release: Release) -> APIRouter:
+def internal_routes(release: Release, workers: WorkerCertificates) -> APIRouter:
     router = APIRouter(prefix="/internal/v1", tags=["release"])
 
     @router.post(
@@ -34,7 +34,7 @@ def internal_routes(release: Release) -> APIRouter:
         openapi_extra={**request_body(DecryptBody), "parameters": [request_id_parameter()]},
     )
     async def decrypt(request: Request) -> Response:
-        attempt = Attempt(worker_of(request.scope), request_id_of(request))
+        attempt = Attempt(workers.worker_of(request.scope), request_id_of(request))
 
         async def read() -> None:
             body = await read_body(request, DecryptBody)
@@ -58,7 +58,7 @@ def internal_routes(release: Release) -> APIRouter:
         openapi_extra={**request_body(DecryptBatchBody), "parameters": [request_id_parameter()]},
     )
     async def decrypt_batch(request: Request) -> Response:
-        whole = Attempt(worker_of(request.scope), request_id_of(request))
+        whole = Attempt(workers.worker_of(request.scope), request_id_of(request))
 
         async def read_items() -> list[Any]:
             release.admit(whole.worker)

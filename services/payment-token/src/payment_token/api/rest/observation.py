@@ -26,6 +26,7 @@ class RequestMetrics:
     )
     requests: Counter = field(init=False)
     seconds: Histogram = field(init=False)
+    handshakes_refused: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         requests = Counter(
@@ -41,7 +42,14 @@ class RequestMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        handshakes_refused = Counter(
+            "payment_token_handshakes_refused_total",
+            "TLS handshakes of the internal REST listener that failed, by class of reason.",
+            ("reason",),
+            registry=self.registry,
+        )
         object.__setattr__(self, "requests", requests)
+        object.__setattr__(self, "handshakes_refused", handshakes_refused)
         object.__setattr__(self, "seconds", seconds)
 
 

@@ -1,0 +1,33 @@
+"""The check of workers' certificates, one for all listeners of a process."""
+
+from payment_token.api.rest.operations import Readiness
+from payment_token.api.revocation_file import RevocationFile
+from payment_token.api.worker_certificate import WorkerCertificates
+from payment_token.settings import ConfigurationError, Settings
+
+
+def worker_certificates(settings: Settings) -> WorkerCertificates:
+    """Raises ConfigurationError when the revocation list, or the authority that it is checked against, is wrong."""
+    if settings.client_crl_file is None or settings.client_ca_file is None:
+        return WorkerCertificates(None)
+    try:
+        return WorkerCertificates(RevocationFile(settings.client_crl_file, settings.client_ca_file))
+    except OSError as error:
+        problem = error.strerror or "it cannot be read"
+        name = "CLIENT_CA_FILE, CLIENT_CRL_FILE"
+    except ValueError:
+        problem = (
+            "it must be in PEM, signed by an authority of CLIENT_CA_FILE, and have a next update"
+        )
+        name = "CLIENT_CRL_FILE"
+    raise ConfigurationError(f"{name}: {problem}")
+
+
+def readiness_with(workers: WorkerCertificates, readiness: Readiness) -> Readiness:
+    """Not ready as well where the revocation list is stale, because every worker is refused then."""
+
+    async def combined() -> dict[str, str]:
+        failing = await readiness()
+        return failing | {"client_crl": "stale"} if workers.list_is_stale else failing
+
+    return combined
