@@ -60,7 +60,6 @@ ROUTES = [
     ("GET", "/", 404, "route_not_found"),
     ("GET", "/v1", 404, "route_not_found"),
     ("POST", "/v1/payment-tokens/", 404, "route_not_found"),
-    ("POST", "/v1/payment-tokens:batch", 404, "route_not_found"),
     ("POST", "/internal/v1/decrypt", 404, "route_not_found"),
     ("GET", "/v1/payment-tokens", 405, "method_not_allowed"),
     ("PUT", "/v1/payment-tokens", 405, "method_not_allowed"),
