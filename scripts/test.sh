@@ -4,7 +4,7 @@
 #
 #   ./scripts/test.sh [PYTEST ARGUMENTS…]
 #
-# Arguments go to the first run of pytest, for example: ./scripts/test.sh tests/unit -k dukpt
+# With arguments, a run of pytest with them takes the place of the first two, for example: ./scripts/test.sh tests/unit -k dukpt
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -50,8 +50,17 @@ fi
 if LIBFAKETIME="${LIBFAKETIME:-$("$root/scripts/faketime.sh")}"; then
     export LIBFAKETIME
 fi
-# A process for each core, each with a server of its own; the tests of one file stay together.
-step "Tests, on the embedded PostgreSQL" "$venv/pytest" -n auto --maxprocesses 4 --dist loadgroup --cov --cov-report=term "$@"
+if [ $# -gt 0 ]; then
+    step "Tests, on the embedded PostgreSQL" "$venv/pytest" --cov --cov-report=term "$@"
+else
+    # A process for each core, each with a server of its own; the tests of one file stay together.
+    step "Unit, contract, integration and migration tests, on the embedded PostgreSQL" \
+        "$venv/pytest" -n auto --maxprocesses 4 --dist loadgroup --cov --cov-report= \
+        tests/unit tests/contract tests/integration tests/migration
+    # These run whole deployments, with bounds in seconds: one at a time has the machine to itself.
+    step "Acceptance tests, on the embedded PostgreSQL" \
+        "$venv/pytest" --cov --cov-append --cov-report=term tests/acceptance
+fi
 step "Integration and migration tests, on PostgreSQL 15" \
     "$root/scripts/with_postgres15.sh" "$venv/pytest" tests/integration tests/migration
 
