@@ -48,7 +48,7 @@ def _decrypts(given: argparse.Namespace) -> dict[str, Results]:
     found = {name: Results() for name in _NAMES}
     with running(_options(given)) as bench, ExitStack() as stack:
         audited = bench.service
-        free = stack.enter_context(serving(bench.env_file, workers=2, program=WITHOUT_AUDIT))
+        free = stack.enter_context(serving(bench.env_file, workers=WORKERS, program=WITHOUT_AUDIT))
         for _ in range(given.runs):
             for name, service in zip(_NAMES, (audited, free), strict=True):
                 bench.service = service
@@ -129,7 +129,7 @@ def _options(given: argparse.Namespace) -> Options:
         parse("", {DECRYPT.name: DECRYPT.title}, []),
         runs=given.runs,
         seconds=given.seconds,
-        workers=2,
+        workers=WORKERS,
         tokens=given.tokens,
         out=given.out,
     )

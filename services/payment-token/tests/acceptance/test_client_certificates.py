@@ -1,6 +1,5 @@
 """Who gets through the handshake, and as whom."""
 
-import ipaddress
 import signal
 import socket
 import ssl
@@ -14,11 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from payment_token.infrastructure.database.location import deployment_url
-from tests.support.certificates import DAY, Authority, dns, self_signed, uri
+from tests.support.certificates import DAY, Authority, dns, internal_settings, self_signed, uri
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 
 POLICY = """
@@ -61,8 +59,7 @@ def internal(
 ) -> Iterator[Internal]:
     folder = tmp_path_factory.mktemp("certificates")
     authority, other = Authority(folder), Authority(folder, "other")
-    local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue_server()
     authority.issue("known", [uri("spiffe://test/known")])
     authority.issue("known-dns", [dns("worker.test")])
     authority.issue("uri-first", [dns("stranger.test"), uri("spiffe://test/known")])
@@ -83,11 +80,7 @@ def internal(
     )
     with (
         deployment.serving(
-            INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
-            INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
-            CLIENT_CA_FILE=str(folder / "ca.pem"),
-            CLIENT_CRL_FILE=str(folder / "crl.pem"),
-            WORKER_POLICY_FILE=str(folder / "policy.toml"),
+            **internal_settings(folder),
         ) as service,
         service.public() as pos,
     ):

@@ -1,6 +1,5 @@
 """Workers that speak gRPC: who gets through the handshake, and what becomes of releases that nobody waits for."""
 
-import ipaddress
 import json
 import re
 import socket
@@ -16,11 +15,10 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from cryptography.x509 import IPAddress
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from payment_token.infrastructure.database.location import deployment_url
-from tests.support.certificates import DAY, Authority, self_signed, uri
+from tests.support.certificates import DAY, Authority, internal_settings, self_signed, uri
 from tests.support.deployment import MERCHANT, Deployment, RunningService, client_context
 from tests.support.postgres_proxy import Way, Wire, postgres_proxy_beside
 from tests.support.problems import PAN, check_nothing_was_a_defect
@@ -88,11 +86,7 @@ def serving(deployment: Deployment, folder: Path) -> Iterator[Internal]:
             *("--only", "public", "--only", "internal"),
             DATABASE_URL=wire.url,
             MIGRATION_DATABASE_URL=url,
-            INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
-            INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
-            CLIENT_CA_FILE=str(folder / "ca.pem"),
-            CLIENT_CRL_FILE=str(folder / "crl.pem"),
-            WORKER_POLICY_FILE=str(folder / "policy.toml"),
+            **internal_settings(folder),
         ) as service,
     ):
         with service.public() as pos:
@@ -102,8 +96,7 @@ def serving(deployment: Deployment, folder: Path) -> Iterator[Internal]:
 
 def _certificates(folder: Path) -> None:
     authority, other = Authority(folder), Authority(folder, "other")
-    local = [IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue_server()
     authority.issue("known", KNOWN)
     authority.issue("expired", KNOWN, starts=-2 * DAY, ends=-DAY)
     authority.issue("not-yet", KNOWN, starts=DAY, ends=2 * DAY)

@@ -1,6 +1,5 @@
 """A connection that was opened in good order, and what its certificate is worth afterwards."""
 
-import ipaddress
 import ssl
 import time
 import uuid
@@ -14,11 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from cryptography.x509 import Certificate, IPAddress, load_pem_x509_certificate
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509 import Certificate, load_pem_x509_certificate
 
 from payment_token.infrastructure.database.location import deployment_url
-from tests.support.certificates import Authority, uri
+from tests.support.certificates import Authority, internal_settings, uri
 from tests.support.deployment import MERCHANT, Deployment, RunningService, client_context
 from tests.support.rpc import decrypt_message, rpc_client
 
@@ -91,28 +89,19 @@ def internal(
 ) -> Iterator[Internal]:
     authority = Authority(tmp_path_factory.mktemp("certificates"))
     folder = authority.folder
-    issue_server(authority, "server")
+    authority.issue_server("server")
     authority.issue("known", KNOWN)
     authority.revoke()
     (folder / "policy.toml").write_text(POLICY)
     with (
         deployment.serving(
-            INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
-            INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
-            CLIENT_CA_FILE=str(folder / "ca.pem"),
-            CLIENT_CRL_FILE=str(folder / "crl.pem"),
-            WORKER_POLICY_FILE=str(folder / "policy.toml"),
+            **internal_settings(folder),
         ) as service,
         service.public() as pos,
     ):
         token = service.create(pos, deployment.body()).json()["payment_token"]
         yield Internal(deployment, service, authority, token)
         assert not [line for line in service.log_lines if '"exception"' in line]
-
-
-def issue_server(authority: Authority, name: str) -> Certificate:
-    local = [IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    return authority.issue(name, local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
 
 
 def eventually(holds: Callable[[], bool], what: str) -> None:
@@ -212,7 +201,7 @@ def test_a_new_certificate_of_the_service_costs_no_connection(internal: Internal
         assert internal.release(client).status_code == 200
         stream = client.get("/healthz").extensions["network_stream"]
         socket_before = stream.get_extra_info("socket").getsockname()
-        renewed = issue_server(internal.authority, "server")
+        renewed = internal.authority.issue_server("server")
         assert renewed != before
 
         assert internal.shown_certificate() == renewed

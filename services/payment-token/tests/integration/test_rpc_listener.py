@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import socket
 import time
@@ -13,8 +12,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
@@ -458,8 +455,7 @@ async def test_in_production_there_is_no_reflection(
     environment: Environment, tmp_path: Path
 ) -> None:
     worker_side = Authority(tmp_path)
-    local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    worker_side.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    worker_side.issue_server()
     worker_side.issue("worker", [uri("spiffe://test/known")])
     settings = Settings(
         environment=environment,
@@ -568,8 +564,7 @@ async def test_those_who_share_a_reserved_address_share_its_connections() -> Non
 @asynccontextmanager
 async def secured(folder: Path) -> AsyncIterator[tuple[Server, Authority]]:
     authority = Authority(folder)
-    local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue_server()
     authority.issue("worker", [uri("spiffe://test/known")])
     files = CertificateFiles(folder / "server.pem", folder / "server-key.pem", folder / "ca.pem")
     async with serving(tls=Credentials(files)) as server:
@@ -585,8 +580,7 @@ async def test_a_call_has_the_certificate_of_its_peer(tmp_path: Path) -> None:
 
 async def test_where_none_is_asked_for_a_client_shows_no_certificate(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
-    local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+    authority.issue_server()
     authority.issue("worker", [uri("spiffe://test/known")])
     files = CertificateFiles(tmp_path / "server.pem", tmp_path / "server-key.pem")
     async with serving(tls=Credentials(files)) as server:
@@ -625,13 +619,23 @@ async def test_a_new_certificate_is_shown_to_new_connections_and_drops_none(
         assert (await call(old)).status == "OK"
         successor = Authority(tmp_path)
         # Until all three files are there, a handshake may fail; afterwards none does.
-        local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        successor.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
+        successor.issue_server()
         successor.issue("worker", [uri("spiffe://test/known")])
         async with server.client() as new:
             assert (await call(new)).status == "OK"
         assert (await call(old)).status == "OK"
     assert server.calls[1].certificate == (tmp_path / "worker.pem").read_text()
+
+
+async def test_every_server_behind_the_address_shows_the_new_certificate(tmp_path: Path) -> None:
+    """The system spreads connections over them, so whoever looked first must not be the only one that has it."""
+    async with secured(tmp_path) as (server, _):
+        successor = Authority(tmp_path)
+        successor.issue_server()
+        successor.issue("worker", [uri("spiffe://test/known")])
+        for _ in range(40):
+            async with server.client() as new:
+                assert (await call(new)).status == "OK"
 
 
 @pytest.mark.parametrize("damage", ["gone", "nonsense"])

@@ -1,5 +1,6 @@
 """Certificates for every way in which one can be wrong."""
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,11 @@ class Authority:
             .sign(self._key, SHA256())
         )
         (self.folder / f"{self.name}.pem").write_bytes(self._certificate.public_bytes(Encoding.PEM))
+
+    def issue_server(self, name: str = "server") -> x509.Certificate:
+        """For a service on 127.0.0.1."""
+        local = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        return self.issue(name, local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
 
     def issue(
         self,
@@ -161,3 +167,14 @@ def uri(name: str) -> x509.UniformResourceIdentifier:
 
 def dns(name: str) -> x509.DNSName:
     return x509.DNSName(name)
+
+
+def internal_settings(folder: Path) -> dict[str, str]:
+    """The environment of a service whose workers are checked by what a test has written there, and by its policy."""
+    return {
+        "INTERNAL_TLS_CERT_FILE": str(folder / "server.pem"),
+        "INTERNAL_TLS_KEY_FILE": str(folder / "server-key.pem"),
+        "CLIENT_CA_FILE": str(folder / "ca.pem"),
+        "CLIENT_CRL_FILE": str(folder / "crl.pem"),
+        "WORKER_POLICY_FILE": str(folder / "policy.toml"),
+    }

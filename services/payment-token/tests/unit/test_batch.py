@@ -1,13 +1,23 @@
-"""Many requests in one call: order, lines, deadline, defects."""
+"""Many requests in one call: order, lines, deadline, defects, and what all batches may do together."""
 
 import asyncio
 
-from payment_token.api.batch import Batch, in_lines
+import pytest
+
+from payment_token.api.batch import Batch, Batches, in_lines, item_id
+from payment_token.domain.cleartext_guard import find_card_number
+from payment_token.domain.errors import OverloadedError
 
 
 def test_what_shares_a_key_is_one_line():
     assert in_lines(["a", None, "b", "a", None, "a"]) == [[0, 3, 5], [1], [2], [4]]
     assert in_lines([]) == []
+
+
+def test_no_place_completes_a_card_number():
+    assert item_id("r-1", 7) == "r-1:item7"
+    assert find_card_number("4111111111111111")
+    assert not find_card_number(item_id("411111111111111", 1))
 
 
 async def test_each_has_its_own_outcome():
@@ -16,11 +26,12 @@ async def test_each_has_its_own_outcome():
             raise ValueError(str(place))
         return place * 10
 
-    outcomes = await Batch(work).run([[place] for place in range(300)])
+    batch = Batch(Batches(), work)
+    await batch.run([[place] for place in range(300)])
 
-    assert sorted(outcomes) == list(range(300))
-    assert outcomes[1] == 10
-    assert isinstance(outcomes[3], ValueError)
+    assert sorted(batch.outcomes) == list(range(300))
+    assert batch.outcomes[1] == 10
+    assert isinstance(batch.outcomes[3], ValueError)
 
 
 async def test_a_line_is_done_in_its_order_and_lines_side_by_side():
@@ -33,34 +44,91 @@ async def test_a_line_is_done_in_its_order_and_lines_side_by_side():
             going.set()
         await going.wait()
 
-    await Batch(work).run([[0, 3], [1, 4], [2]])
+    await Batch(Batches(), work).run([[0, 3], [1, 4], [2]])
 
     assert begun[:3] == [0, 1, 2]
     assert sorted(begun[3:]) == [3, 4]
 
 
-async def test_what_is_late_is_not_in_the_answer_and_what_was_not_begun_never_is():
-    begun: list[int] = []
-    release = asyncio.Event()
-    ended: list[bool] = []
-    all_ended = asyncio.Event()
+class Stuck:
+    """A batch of 500 whose first 50 are done at once, and whose others wait to be let go."""
 
-    async def work(place: int) -> int:
-        begun.append(place)
+    def __init__(self, batches: Batches) -> None:
+        self.begun: list[int] = []
+        self.found_over: list[bool] = []
+        self.let_go = asyncio.Event()
+        self.all_ended = asyncio.Event()
+        self.batch = Batch(batches, self._work)
+
+    async def run(self, seconds: float = 60) -> None:
+        await self.batch.run([[place] for place in range(500)], seconds)
+
+    async def end(self) -> None:
+        self.let_go.set()
+        await self.all_ended.wait()
+
+    async def _work(self, place: int) -> int:
+        self.begun.append(place)
         if place >= 50:
-            await release.wait()
-            ended.append(batch.is_over)
-            if len(ended) == 100:
-                all_ended.set()
+            await self.let_go.wait()
+            self.found_over.append(self.batch.is_over)
+            if len(self.found_over) == len(self.begun) - 50:
+                self.all_ended.set()
         return place
 
-    batch = Batch(work)
-    outcomes = await batch.run([[place] for place in range(500)], seconds=0.2)
 
-    assert sorted(outcomes) == list(range(50))
-    assert len(begun) == 150
-    release.set()
-    await all_ended.wait()
-    assert ended == [True] * 100
-    assert len(begun) == 150
-    assert sorted(outcomes) == list(range(50))
+async def test_what_is_late_is_not_in_the_answer_and_what_was_not_begun_never_is():
+    stuck = Stuck(Batches())
+
+    await stuck.run(seconds=0.2)
+
+    assert sorted(stuck.batch.outcomes) == list(range(50))
+    assert len(stuck.begun) == 150
+    await stuck.end()
+    assert stuck.found_over == [True] * 100
+    assert len(stuck.begun) == 150
+    assert sorted(stuck.batch.outcomes) == list(range(50))
+
+
+async def test_a_batch_whose_caller_is_cancelled_is_over_and_begins_nothing_more():
+    stuck = Stuck(Batches())
+    running = asyncio.create_task(stuck.run())
+    await asyncio.sleep(0.05)
+
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert stuck.batch.is_over
+    await stuck.end()
+    assert stuck.found_over == [True] * 100
+    assert len(stuck.begun) == 150
+
+
+async def test_all_batches_together_do_so_many_items_at_once():
+    """The lines of the database work hold more, so that single requests find room."""
+    batches = Batches(items_at_once=120)
+    busy, other = Stuck(batches), Stuck(batches)
+    running = [asyncio.create_task(one.run()) for one in (busy, other)]
+    await asyncio.sleep(0.05)
+
+    waiting = sum(len(one.begun) - len(one.batch.outcomes) for one in (busy, other))
+
+    assert waiting == 120
+    for one in (busy, other):
+        one.let_go.set()
+    await asyncio.gather(*running)
+    assert [len(one.batch.outcomes) for one in (busy, other)] == [500, 500]
+
+
+def test_more_batches_than_can_be_held_are_sent_away():
+    batches = Batches(most=2)
+    with (
+        batches.admitted(),
+        batches.admitted(),
+        pytest.raises(OverloadedError),
+        batches.admitted(),
+    ):
+        pass
+    with batches.admitted():
+        pass

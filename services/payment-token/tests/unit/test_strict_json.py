@@ -180,3 +180,18 @@ def test_what_is_not_walked_through_holds_nothing_that_the_walk_would_refuse(bod
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strict_json, "_may_hide_something", lambda text: True)
         assert outcome(body) == short
+
+
+@pytest.mark.parametrize("piece", [b"[]", b"{}", b"1", b'"a"', b'{"a": []}'])
+def test_more_values_than_any_batch_has_are_not_read(piece: bytes):
+    """Megabytes of them would keep the event loop for seconds. They are counted before it is known whether they are JSON."""
+    with pytest.raises(MalformedRequestError, match="more than 250000 values"):
+        parse_json(b'{"items": [' + b",".join([piece] * 2_000_000)[:7_900_000] + b"]}")
+
+
+def test_the_largest_batch_is_read():
+    metadata = {f"name {number}": "a, b, c" for number in range(20)}
+    parts = [{"format": "track2", "ciphertext": "AAAA"}] * 8
+    item = {"idempotency_key": "k", "metadata": metadata, "encrypted_payload": {"parts": parts}}
+    document = {"items": [item] * 500}
+    assert parse_json(json.dumps(document).encode()) == document

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from payment_token.api import revocation_file
+from payment_token.api import read_again, revocation_file
 from payment_token.api.revocation_file import RevocationFile
 from payment_token.api.worker_certificate import WorkerCertificates
 from tests.support.certificates import DAY, Authority, dns, uri
@@ -130,7 +130,7 @@ def test_the_file_is_looked_at_once_a_second_at_most(tmp_path, authority, monkey
     workers = WorkerCertificates(RevocationFile(tmp_path / "crl.pem", tmp_path / "ca.pem"))
     monkeypatch.setattr(revocation_file, "_LOOK_SECONDS", 3600.0)
     looked: list[object] = []
-    monkeypatch.setattr(revocation_file, "stamps_of", looked.append)
+    monkeypatch.setattr(read_again, "_stamp", looked.append)
 
     for _ in range(100):
         identity(tmp_path, workers)

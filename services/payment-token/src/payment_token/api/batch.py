@@ -5,15 +5,22 @@ the answer leaves with what is done. What was begun ends by itself, and finds th
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Generic, TypeVar
+
+from payment_token.domain.errors import OverloadedError
 
 MOST = 500
 SECONDS = 2.5
 """Some less than a request has, so that what is done can still be answered."""
 
-# As many as one statement takes; so a few batches at once do not fill the lines in which single requests wait.
+# A body may have megabytes, and is in memory with all that was read from it.
+_BATCHES = 16
+
+# Of one batch, as many as one statement takes; of all, some less than the lines hold in which single requests wait too.
 _AT_ONCE = 100
+_AT_ONCE_OF_ALL = 400
 
 Outcome = TypeVar("Outcome")
 
@@ -21,37 +28,68 @@ Outcome = TypeVar("Outcome")
 _ending: set[asyncio.Task[None]] = set()
 
 
+class Batches:
+    """What the batches of one listener may do at once, all together."""
+
+    def __init__(self, most: int = _BATCHES, items_at_once: int = _AT_ONCE_OF_ALL) -> None:
+        self._left = most
+        self.items = asyncio.Semaphore(items_at_once)
+
+    @contextmanager
+    def admitted(self) -> Iterator[None]:
+        """One batch more, from before its body is read. Raises OverloadedError."""
+        if not self._left:
+            raise OverloadedError
+        self._left -= 1
+        try:
+            yield
+        finally:
+            self._left += 1
+
+
 class Batch(Generic[Outcome]):
-    def __init__(self, work: Callable[[int], Awaitable[Outcome]]) -> None:
+    def __init__(self, batches: Batches, work: Callable[[int], Awaitable[Outcome]]) -> None:
         """``work`` does the request of that place in the batch."""
+        self._items = batches.items
         self._work = work
         self._done: dict[int, Outcome | Exception] = {}
         self.is_over = False
         """Nothing that ends from now on is part of the answer."""
 
-    async def run(
-        self, lines: Sequence[Sequence[int]], seconds: float = SECONDS
-    ) -> dict[int, Outcome | Exception]:
-        """Of each place its outcome, or what its work raised. What is not done in time is not there."""
+    @property
+    def outcomes(self) -> Mapping[int, Outcome | Exception]:
+        """Of each place what came of it, or what its work raised. What is not done is not there."""
+        return self._done
+
+    async def run(self, lines: Sequence[Sequence[int]], seconds: float = SECONDS) -> None:
+        """Until all are done, or the time is up, or whoever waits for the answer is cancelled."""
         waiting = iter(lines)
         tasks = [asyncio.create_task(self._take(waiting)) for _ in range(min(_AT_ONCE, len(lines)))]
         for task in tasks:
             _ending.add(task)
             task.add_done_callback(_ending.discard)
-        await asyncio.wait(tasks, timeout=seconds)
-        self.is_over = True
-        return dict(self._done)
+        try:
+            await asyncio.wait(tasks, timeout=seconds)
+        finally:
+            self.is_over = True
 
     async def _take(self, waiting: Iterable[Sequence[int]]) -> None:
         for line in waiting:
             for place in line:
-                if self.is_over:
-                    return
-                try:
-                    self._done[place] = await self._work(place)
-                # It is the outcome of this one, and fails no other.
-                except Exception as error:  # noqa: BLE001
-                    self._done[place] = error
+                async with self._items:
+                    if self.is_over:
+                        return
+                    await self._settle(place)
+
+    async def _settle(self, place: int) -> None:
+        outcome: Outcome | Exception
+        try:
+            outcome = await self._work(place)
+        # It is the outcome of this one, and fails no other.
+        except Exception as error:  # noqa: BLE001
+            outcome = error
+        if not self.is_over:
+            self._done[place] = outcome
 
 
 def in_lines(keys: Iterable[object]) -> list[list[int]]:
@@ -60,3 +98,11 @@ def in_lines(keys: Iterable[object]) -> list[list[int]]:
     for place, key in enumerate(keys):
         lines.setdefault(("alone", place) if key is None else key, []).append(place)
     return list(lines.values())
+
+
+def item_id(request_id: str, place: int) -> str:
+    """What tells the items of a batch apart: the id of its request, and the place of the item from 0 on.
+
+    Letters stand between: no digits of the one complete those of the other to a card number.
+    """
+    return f"{request_id}:item{place}"

@@ -10,11 +10,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 import payment_token
+from payment_token.api.alarms import log_alarm
 from payment_token.api.rest.bounds import Bounded
 from payment_token.api.rest.observation import Observed, RequestMetrics, note_error_code
 from payment_token.api.rest.openapi import describe
 from payment_token.api.rest.plain_routes import AnswerTo, PlainRoutes
-from payment_token.api.rest.problem import alarm, defect_response, problem_response
+from payment_token.api.rest.problem import defect_response, problem_response
 from payment_token.api.rest.request_context import request_id_of
 from payment_token.domain.errors import (
     MalformedRequestError,
@@ -65,7 +66,7 @@ def application(
 
 def _answering(*, hints: bool) -> AnswerTo:
     async def answer_to(request: Request, error: Exception) -> Response:
-        alarm(error, request_id_of(request))
+        log_alarm(error, request_id_of(request))
         if not isinstance(error, PaymentTokenError):
             note_error_code(request.scope, "internal_error")
             return defect_response(request)

@@ -8,7 +8,9 @@ from payment_token.api.batch import MOST
 from payment_token.api.rest.token_models import CreateTokenBody, ProblemBody, StrictModel
 from payment_token.domain.errors import IdempotencyKeyMissingError
 
-BODY_LIMIT_BYTES = 8 * 1024 * 1024
+CREATE_LIMIT_BYTES = 8 * 1024 * 1024
+DECRYPT_LIMIT_BYTES = 1024 * 1024
+"""Whose items are names only."""
 
 
 def _items(model: str) -> Any:

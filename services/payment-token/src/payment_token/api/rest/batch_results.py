@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from pydantic_core import to_json
 from starlette.responses import Response
 
+from payment_token.api.batch import item_id
 from payment_token.api.rest.problem import result_of
 from payment_token.domain.errors import OverloadedError
 
@@ -35,11 +36,3 @@ def batch_response(
         headers={"Cache-Control": "no-store"},
         media_type="application/json",
     )
-
-
-def item_id(request_id: str, place: int) -> str:
-    """What tells the items of a batch apart: the id of its request, and the place of the item from 0 on.
-
-    Letters stand between: no digits of the one complete those of the other to a card number.
-    """
-    return f"{request_id}:item{place}"

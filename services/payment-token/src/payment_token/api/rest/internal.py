@@ -1,30 +1,31 @@
 """The internal API: card data back to authorised workers, over mutual TLS, each attempt audited."""
 
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
 from payment_token.api.audited_release import Attempt, on_record, released_on_record
-from payment_token.api.batch import Batch
+from payment_token.api.batch import Batches
+from payment_token.api.released_batch import released_batch
 from payment_token.api.rest.batch_models import (
-    BODY_LIMIT_BYTES,
+    DECRYPT_LIMIT_BYTES,
     BatchResultsBody,
     DecryptBatchBody,
 )
-from payment_token.api.rest.batch_results import batch_response, item_id
+from payment_token.api.rest.batch_results import batch_response
 from payment_token.api.rest.bounds import is_given_up
 from payment_token.api.rest.decrypt_models import DecryptBody, ReleasedBody, released_document
 from payment_token.api.rest.openapi import problems, request_body, request_id_parameter
 from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import check_request_id, request_id_of
 from payment_token.api.worker_certificate import WorkerCertificates
-from payment_token.domain.errors import AuditUnavailableError
-from payment_token.domain.identifiers import RequestId
-from payment_token.domain.release import Release, Released
+from payment_token.domain.release import Release, Released, ReleaseRequest
 
 
 def internal_routes(release: Release, workers: WorkerCertificates) -> APIRouter:
     router = APIRouter(prefix="/internal/v1", tags=["release"])
+    batches = Batches()
 
     @router.post(
         "/decrypt",
@@ -62,32 +63,26 @@ def internal_routes(release: Release, workers: WorkerCertificates) -> APIRouter:
 
         async def read_items() -> list[Any]:
             release.admit(whole.worker)
-            body = await read_body(request, DecryptBatchBody, BODY_LIMIT_BYTES)
+            body = await read_body(request, DecryptBatchBody, DECRYPT_LIMIT_BYTES)
             check_request_id(request)
             return body.items
 
-        items = await on_record(release, whole, read_items)
-
-        async def release_one(place: int) -> Released:
-            attempt = Attempt(whole.worker, RequestId(item_id(whole.request_id, place)))
-
-            async def read() -> None:
-                attempt.request = validated(DecryptBody, items[place]).to_domain()
-
-            return await released_on_record(
-                release, attempt, read, lambda: batch.is_over or is_given_up(request.scope)
+        with batches.admitted():
+            items = await on_record(release, whole, read_items)
+            outcomes = await released_batch(
+                release,
+                batches,
+                whole,
+                [partial(_request_of, item) for item in items],
+                lambda: is_given_up(request.scope),
             )
-
-        batch = Batch(release_one)
-        outcomes = await batch.run([[place] for place in range(len(items))])
-        if is_given_up(request.scope):
-            for outcome in outcomes.values():
-                if isinstance(outcome, Released):
-                    release.take_back(outcome)
-            raise AuditUnavailableError
-        return batch_response(len(items), outcomes, _result, whole.request_id, hints=False)
+            return batch_response(len(items), outcomes, _result, whole.request_id, hints=False)
 
     return router
+
+
+def _request_of(item: object) -> ReleaseRequest:
+    return validated(DecryptBody, item).to_domain()
 
 
 def _result(released: Released) -> dict[str, Any]:

@@ -1,23 +1,20 @@
 """Errors as RFC 9457 problem documents."""
 
 import json
-import logging
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from payment_token.api.alarms import log_alarm
 from payment_token.api.errors import Answer, answer_to
 from payment_token.api.rest.request_context import request_id_of
 from payment_token.domain.errors import (
     DecryptionFailedError,
     PaymentTokenError,
-    RecordIntegrityFailureError,
     TokenGoneError,
     UnauthenticatedError,
 )
-
-logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -61,21 +58,13 @@ def problem_of(
 
 def result_of(error: Exception, request_id: str, *, hints: bool) -> dict[str, Any]:
     """The result of a batch's item that ended with this error: a header cannot say when to send it again."""
-    alarm(error, request_id)
+    log_alarm(error, request_id)
     if not isinstance(error, PaymentTokenError):
         return {"status": 500, "problem": _defect_document(request_id)}
     answer, document = problem_of(error, request_id, hints=hints)
     if answer.retry_after_seconds is not None:
         document["retry_after_seconds"] = answer.retry_after_seconds
     return {"status": answer.status, "problem": document}
-
-
-def alarm(error: Exception, request_id: str) -> None:
-    """Logs what an operator must look at."""
-    if isinstance(error, RecordIntegrityFailureError):
-        logger.critical("record integrity failure", extra={"request_id": request_id})
-    elif not isinstance(error, PaymentTokenError):
-        logger.error("defect", exc_info=error, extra={"request_id": request_id})
 
 
 def _defect_document(request_id: str) -> dict[str, Any]:

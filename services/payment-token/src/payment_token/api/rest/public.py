@@ -1,11 +1,12 @@
 """The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from payment_token.api.batch import Batch, in_lines
+from payment_token.api.batch import Batch, Batches, in_lines
 from payment_token.api.caller_rules import (
     APIKeys,
     authenticated,
@@ -13,7 +14,7 @@ from payment_token.api.caller_rules import (
     merchant_of,
 )
 from payment_token.api.rest.batch_models import (
-    BODY_LIMIT_BYTES,
+    CREATE_LIMIT_BYTES,
     BatchResultsBody,
     CreateBatchBody,
     CreateItemBody,
@@ -50,6 +51,7 @@ class PublicUseCases:
 def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
     """``hints``: in the results of a batch, as in other answers of development."""
     router = APIRouter(prefix="/v1", tags=["payment tokens"])
+    batches = Batches()
 
     @router.post(
         "/payment-tokens",
@@ -84,21 +86,17 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
     )
     async def create_batch(request: Request) -> Response:
         api_key = await _authenticated(request, use_cases.api_keys)
-        items = (await read_body(request, CreateBatchBody, BODY_LIMIT_BYTES)).items
-        check_request_id(request)
-        if any(header_values(request, name) for name in _IDEMPOTENCY_HEADERS):
-            raise InvalidFieldError("Idempotency-Key", "each item of a batch has one of its own")
-
-        async def create_one(place: int) -> Tokenised:
-            body = validated(CreateItemBody, items[place])
-            key = idempotency_key({body.given_key()}, "idempotency_key")
-            tokenise_request = body.to_domain(key)
-            api_key.acting_for(tokenise_request.merchant_id)
-            return await use_cases.tokenise(tokenise_request)
-
-        # A key that comes twice is a replay of the first, or another request under its key.
-        outcomes = await Batch(create_one).run(in_lines(map(_claim_of, items)))
-        return batch_response(len(items), outcomes, _result, request_id_of(request), hints=hints)
+        with batches.admitted():
+            items = (await read_body(request, CreateBatchBody, CREATE_LIMIT_BYTES)).items
+            check_request_id(request)
+            if any(header_values(request, name) for name in _IDEMPOTENCY_HEADERS):
+                raise InvalidFieldError(
+                    "Idempotency-Key", "each item of a batch has one of its own"
+                )
+            outcomes = await _tokenised(use_cases.tokenise, batches, api_key, items)
+            return batch_response(
+                len(items), outcomes, _result, request_id_of(request), hints=hints
+            )
 
     @router.get(
         "/payment-tokens/{payment_token}",
@@ -132,6 +130,21 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
 
 async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
     return await authenticated(header_values(request, b"authorization"), api_keys)
+
+
+async def _tokenised(
+    tokenise: Tokenise, batches: Batches, api_key: APIKey, items: Sequence[object]
+) -> Mapping[int, Tokenised | Exception]:
+    async def tokenise_one(place: int) -> Tokenised:
+        body = validated(CreateItemBody, items[place])
+        request = body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
+        api_key.acting_for(request.merchant_id)
+        return await tokenise(request)
+
+    batch = Batch(batches, tokenise_one)
+    # A key that comes twice is a replay of the first, or another request under its key.
+    await batch.run(in_lines(map(_claim_of, items)))
+    return batch.outcomes
 
 
 def _claim_of(item: object) -> tuple[str, str] | None:

@@ -60,17 +60,19 @@ async def _read_bounded(request: Request, limit: int) -> bytes:
     stated = next(iter(header_values(request, b"content-length")), "0")
     if stated.isdecimal() and int(stated[:20]) > limit:
         raise PayloadTooLargeError(f"The body is larger than {limit} bytes.")
-    body = b""
+    chunks: list[bytes] = []
+    length = 0
     while True:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             raise MalformedRequestError("The body ended before its stated length.")
         chunk: bytes = message.get("body", b"")
-        body += chunk
-        if len(body) > limit:
+        chunks.append(chunk)
+        length += len(chunk)
+        if length > limit:
             raise PayloadTooLargeError(f"The body is larger than {limit} bytes.")
         if not message.get("more_body", False):
-            return body
+            return b"".join(chunks)
 
 
 def _place(location: tuple[int | str, ...], kind: str) -> str:

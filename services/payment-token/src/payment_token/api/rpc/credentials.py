@@ -5,15 +5,12 @@ without a client certificate of the authority does not get through its handshake
 revocation list: who a certificate may still stand for is decided with each call, in ``worker_certificate``.
 """
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 
-logger = logging.getLogger(__name__)
-
-_Stamp = tuple[tuple[int, int, int], ...]
+from payment_token.api.read_again import ReadAgain
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +21,9 @@ class CertificateFiles:
     key: Path
     client_ca: Path | None = None
 
-    def stamp(self) -> _Stamp:
-        paths = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
-        return tuple((s.st_ino, s.st_size, s.st_mtime_ns) for s in (path.stat() for path in paths))
+    @property
+    def all(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.certificate, self.key, self.client_ca) if path)
 
     def read(self) -> grpc.ServerCertificateConfiguration:
         return grpc.ssl_server_certificate_configuration(
@@ -39,26 +36,24 @@ class Credentials:
     """Raises OSError when a file cannot be read at the start. Afterwards what was read last stays in force."""
 
     def __init__(self, files: CertificateFiles) -> None:
-        self._files = files
-        self._stamp = files.stamp()
-        self._initial = files.read()
+        self._with_clients = files.client_ca is not None
+        self._configurations = ReadAgain("certificates", files.all, files.read)
 
     def for_server(self) -> grpc.ServerCredentials:
-        return grpc.dynamic_ssl_server_credentials(
-            self._initial,
-            self._newer,  # type: ignore[arg-type] # None is what it documents
-            require_client_authentication=self._files.client_ca is not None,
-        )
+        """Of one server: each of those behind an address must hear of a change itself."""
+        in_force = self._configurations.current()
 
-    def _newer(self) -> grpc.ServerCertificateConfiguration | None:
-        """Asked at each handshake, in a thread of the library. ``None`` leaves what is in force."""
-        try:
-            stamp = self._files.stamp()
-            if stamp == self._stamp:
+        def newer() -> grpc.ServerCertificateConfiguration | None:
+            # Asked at each handshake, in a thread of the library.
+            nonlocal in_force
+            found = self._configurations.current()
+            if found is in_force:
                 return None
-            found = self._files.read()
-        except OSError as error:
-            logger.error("certificates not read again", extra={"reason": error.strerror})
-            return None
-        self._stamp = stamp
-        return found
+            in_force = found
+            return found
+
+        return grpc.dynamic_ssl_server_credentials(
+            in_force,
+            newer,  # type: ignore[arg-type] # None, which leaves what is in force, is what it documents
+            require_client_authentication=self._with_clients,
+        )

@@ -1,6 +1,5 @@
 """What stands around every method: bounds, an answer to errors, counts, a log line. The last line of defence."""
 
-import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -11,17 +10,12 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 
+from payment_token.api.alarms import log_alarm
 from payment_token.api.rest.observation import Observation
 from payment_token.api.rpc.bounds import Bounds
 from payment_token.api.rpc.call import Call, Context
 from payment_token.api.rpc.status import DETAILS, defect, status_of
-from payment_token.domain.errors import (
-    PaymentTokenError,
-    RecordIntegrityFailureError,
-    RouteNotFoundError,
-)
-
-logger = logging.getLogger(__name__)
+from payment_token.domain.errors import PaymentTokenError, RouteNotFoundError
 
 Operation = Callable[[Call], Coroutine[Any, Any, Message]]
 Operations = Mapping[str, Operation]
@@ -101,12 +95,9 @@ class Methods(grpc.GenericRpcHandler):
 
     def _refusal(self, call: Call, error: Exception) -> tuple[Status, str]:
         """What the caller is told, and the code that is counted."""
+        log_alarm(error, call.request_id)
         if not isinstance(error, PaymentTokenError):
-            # Not a deliberate answer but a defect of the service. It must at least not carry the exception's text.
-            logger.error("defect", exc_info=error, extra={"request_id": call.request_id})
             return defect(call.request_id), "internal_error"
-        if isinstance(error, RecordIntegrityFailureError):
-            logger.critical("record integrity failure", extra={"request_id": call.request_id})
         return status_of(error, call.request_id, hints=self._hints), error.code
 
 
