@@ -31,6 +31,8 @@ for name in list(os.environ):
 os.environ.update(CREDENTIALS)
 
 
+# Before the plugin that distributes tests looks for these marks.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one file share what they set up, so they run in one process, unless their file says whom else they join."""
     for item in items:
