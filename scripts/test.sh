@@ -55,7 +55,7 @@ if [ $# -gt 0 ]; then
 else
     # A process for each core, each with a server of its own; the tests of one file stay together.
     step "Unit, contract, integration and migration tests, on the embedded PostgreSQL" \
-        "$venv/pytest" -n auto --maxprocesses 4 --dist loadgroup --cov --cov-report= \
+        "$venv/pytest" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report= \
         tests/unit tests/contract tests/integration tests/migration
     # These run whole deployments, with bounds in seconds: one at a time has the machine to itself.
     step "Acceptance tests, on the embedded PostgreSQL" \

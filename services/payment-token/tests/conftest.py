@@ -31,15 +31,6 @@ for name in list(os.environ):
 os.environ.update(CREDENTIALS)
 
 
-# Before the plugin that distributes tests looks for these marks.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one file share what they set up, so they run in one process, unless their file says whom else they join."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
-
-
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A maintenance database of a server on which tests may create databases."""

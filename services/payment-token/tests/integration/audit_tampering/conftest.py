@@ -1,4 +1,4 @@
-"""One log for all modules here: it takes long to make."""
+"""One log for all modules here, in each process that runs some of them: it takes long to make."""
 
 import asyncio
 from collections.abc import Iterator

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from tests.support.made_logs import (
     KEY,
     OTHER_KEY,
@@ -11,8 +9,6 @@ from tests.support.made_logs import (
     checkpoint,
 )
 from tests.support.tampered_log import RECORDS, SealedLog, assert_found
-
-pytestmark = pytest.mark.xdist_group("audit_tampering")
 
 
 def _changed(log: SealedLog, index: int) -> MadeLog:

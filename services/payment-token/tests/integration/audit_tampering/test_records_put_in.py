@@ -4,15 +4,11 @@ import json
 from dataclasses import replace
 from datetime import date, timedelta
 
-import pytest
-
 from tests.support.made_logs import (
     MadeRow,
     canonical,
 )
 from tests.support.tampered_log import RECORDS, SealedLog, assert_found
-
-pytestmark = pytest.mark.xdist_group("audit_tampering")
 
 
 def test_a_backdated_record_of_a_new_writer(log: SealedLog) -> None:

@@ -14,8 +14,6 @@ from tests.support.made_logs import (
 )
 from tests.support.tampered_log import MIDDLE, OF_A_SEAL, RECORDS, SealedLog, assert_found
 
-pytestmark = pytest.mark.xdist_group("audit_tampering")
-
 
 @pytest.mark.parametrize("index", [0, MIDDLE, RECORDS - 1])
 def test_one_record_taken_away(log: SealedLog, index: int) -> None:

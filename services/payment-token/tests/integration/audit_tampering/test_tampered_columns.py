@@ -16,8 +16,6 @@ from tests.support.tampered_log import (
     assert_found,
 )
 
-pytestmark = pytest.mark.xdist_group("audit_tampering")
-
 
 def test_an_honest_log_raises_no_alarm(log: SealedLog) -> None:
     receipts = tuple(row.receipt for row in log.log.rows[: RECORDS : RECORDS // 20])
