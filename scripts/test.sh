@@ -2,16 +2,25 @@
 # Everything a change must pass: the lock file, formatting, lint, types, import contracts, all tests on the embedded
 # PostgreSQL, and the integration and migration tests on PostgreSQL 15 as well.
 #
-#   ./scripts/test.sh [PYTEST ARGUMENTS…]
+#   ./scripts/test.sh [--coverage] [PYTEST ARGUMENTS…]
 #
 # With arguments, a run of pytest with them takes the place of the first two, for example: ./scripts/test.sh tests/unit -k dukpt
+# --coverage also shows how much of each file was run. Whatever the tests start is then slower by half.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 
 case "${1:-}" in
-    -h | --help) sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
+    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit ;;
 esac
+
+coverage=()
+coverage_again=()
+if [ "${1:-}" = --coverage ]; then
+    coverage=(--cov --cov-report=term)
+    coverage_again=(--cov --cov-append --cov-report=term)
+    shift
+fi
 
 summary=()
 
@@ -51,15 +60,13 @@ if LIBFAKETIME="${LIBFAKETIME:-$("$root/scripts/faketime.sh")}"; then
     export LIBFAKETIME
 fi
 if [ $# -gt 0 ]; then
-    step "Tests, on the embedded PostgreSQL" "$venv/pytest" --cov --cov-report=term "$@"
+    step "Tests, on the embedded PostgreSQL" "$venv/pytest" ${coverage[@]+"${coverage[@]}"} "$@"
 else
-    # A process for each core, each with a server of its own; the tests of one file stay together.
-    step "Unit, contract, integration and migration tests, on the embedded PostgreSQL" \
-        "$venv/pytest" -n auto --maxprocesses 4 --dist loadfile --cov --cov-report= \
-        tests/unit tests/contract tests/integration tests/migration
-    # These run whole deployments, with bounds in seconds: one at a time has the machine to itself.
-    step "Acceptance tests, on the embedded PostgreSQL" \
-        "$venv/pytest" --cov --cov-append --cov-report=term tests/acceptance
+    # The tests of one file stay together, in a process with a server of its own.
+    step "Tests that do not mind each other, on the embedded PostgreSQL" \
+        "$venv/pytest" -n auto --maxprocesses 4 --dist loadfile -m "not alone" ${coverage[@]+"${coverage[@]}"}
+    step "Tests that need the machine to themselves, on the embedded PostgreSQL" \
+        "$venv/pytest" -m alone ${coverage_again[@]+"${coverage_again[@]}"}
 fi
 step "Integration and migration tests, on PostgreSQL 15" \
     "$root/scripts/with_postgres15.sh" "$venv/pytest" tests/integration tests/migration

@@ -21,6 +21,8 @@ CLIENTS = 200
 KEYS = 100
 ROUNDS = usual_or_long(4, 24)
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def services(

@@ -23,6 +23,8 @@ from tests.support.rpc import rpc_client
 PATIENCE_SECONDS = 40
 BOTH = {1, 2}
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Deployment:

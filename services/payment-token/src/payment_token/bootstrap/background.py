@@ -1,7 +1,6 @@
 """Work that a process does again and again beside its requests."""
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +8,8 @@ from contextlib import asynccontextmanager
 from payment_token.domain.errors import PaymentTokenError
 
 logger = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 0.5
 
 
 @asynccontextmanager
@@ -39,6 +40,23 @@ async def repeated(
     try:
         yield
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await ended(task)
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """Cancels them until they are done.
+
+    Once is not enough: what waits with a timeout may take it for the end of its wait and go on, for good, and with it the
+    process that was asked to end.
+    """
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        done, running = await asyncio.wait(running, timeout=_AGAIN_SECONDS)
+        for task in done:
+            if not task.cancelled() and task.exception() is not None:
+                logger.error(
+                    "background work ended badly",
+                    extra={"fault": type(task.exception()).__name__},
+                )

@@ -5,7 +5,6 @@ somebody would have to hide what was released just now.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +18,7 @@ from payment_token.audit_verifier.report import Report, Verdict
 from payment_token.audit_verifier.signed_note import ED25519, VerifierKey
 from payment_token.audit_verifier.verify_archive import new_report
 from payment_token.audit_verifier.verify_log import Start, VerifyLog
+from payment_token.bootstrap.background import ended
 from payment_token.bootstrap.verification_metrics import VerificationMetrics
 from payment_token.infrastructure.database.audit_source import audit_source
 
@@ -49,9 +49,7 @@ class ContinuousVerification:
         try:
             yield
         finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await ended(task)
 
     async def readiness(self) -> dict[str, str]:
         if self._tampered:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
-from payment_token.bootstrap.background import repeated
+from payment_token.bootstrap.background import ended, repeated
 from payment_token.bootstrap.continuous_verification import ContinuousVerification
 from payment_token.bootstrap.sealing_metrics import SealingMetrics
 from payment_token.domain.errors import PaymentTokenError
@@ -89,7 +89,7 @@ class Sealer:
         finally:
             self._ending.set()
             await sealing
-            await _cancelled(publishing)
+            await ended(*publishing)
             for publication in self._publications:
                 await publication.finish()
             if self._bucket is not None:
@@ -255,9 +255,3 @@ def _bucket(url: str, settings: Settings) -> CheckpointBucket:
         region=settings.aws_region,
         endpoint_url=settings.s3_endpoint_url,
     )
-
-
-async def _cancelled(tasks: Sequence[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
