@@ -69,7 +69,8 @@ else
         "$venv/pytest" -m alone ${coverage_again[@]+"${coverage_again[@]}"}
 fi
 step "Integration and migration tests, on PostgreSQL 15" \
-    "$root/scripts/with_postgres15.sh" "$venv/pytest" tests/integration tests/migration
+    "$root/scripts/with_postgres15.sh" \
+    "$venv/pytest" -n auto --maxprocesses 4 --dist loadfile tests/integration tests/migration
 
 printf '\nAll passed.\n'
 printf '%s\n' "${summary[@]}"
