@@ -19,6 +19,7 @@ from payment_token.api.rest.batch_models import (
     CreateItemBody,
     DecryptBatchBody,
 )
+from payment_token.api.rest.completion_models import CompletionBody
 from payment_token.api.rest.decrypt_models import DecryptBody
 from payment_token.api.rest.internal import internal_routes
 from payment_token.api.rest.observation import RequestMetrics
@@ -139,13 +140,13 @@ def build_listeners(
     if Role.INTERNAL in roles:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
-        release = service.release(policies)
+        internal = service.internal_use_cases(policies)
         app = application(
             "internal",
             (release_health,),
             metrics,
-            plain=internal_routes(release, workers),
-            models=(DecryptBody, DecryptBatchBody),
+            plain=internal_routes(internal, workers),
+            models=(DecryptBody, DecryptBatchBody, CompletionBody),
             security=MUTUAL_TLS,
             documented=documented,
             hints=False,
@@ -153,7 +154,7 @@ def build_listeners(
         listeners.append(
             Listener("internal", settings.internal_address, app, _internal_tls(settings, metrics))
         )
-        listeners.append(internal_grpc(settings, metrics, release, workers, ready_to_release))
+        listeners.append(internal_grpc(settings, metrics, internal, workers, ready_to_release))
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )

@@ -65,6 +65,7 @@ payment_tokens = Table(
     Column("sealed_sad", LargeBinary),
     Column("sad_deadline", _time),
     Column("sad_destroyed_at", _time),
+    Column("sad_unrecoverable_from", _time),
     CheckConstraint("status IN ('active', 'revoked')", name="status"),
     CheckConstraint("(status = 'revoked') = (revoked_at IS NOT NULL)", name="revoked_at"),
     CheckConstraint(
