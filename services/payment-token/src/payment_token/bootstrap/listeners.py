@@ -106,12 +106,14 @@ def addresses(settings: Settings, roles: Collection[Role]) -> dict[str, str]:
 
 
 def build_listeners(
-    service: Service, roles: Collection[Role], sealer: Sealer | None = None
+    service: Service,
+    roles: Collection[Role],
+    sealer: Sealer | None = None,
+    upkeep: Upkeep | None = None,
 ) -> Listeners:
     """Raises ConfigurationError when a certificate, a key or the policy is missing or wrong."""
     settings, metrics = service.settings, RequestMetrics()
-    if sealer is not None:
-        sealer.register_metrics(metrics.registry)
+    _register_metrics(metrics, upkeep, sealer)
     documented = not settings.in_production
     health = health_routes(service.readiness)
     counted = metrics_route(of_all_processes(metrics.registry))
@@ -166,8 +168,7 @@ def background_listeners(
 ) -> Listeners:
     """Of a process that only maintains or seals: health and metrics."""
     metrics = RequestMetrics()
-    if sealer is not None:
-        sealer.register_metrics(metrics.registry)
+    _register_metrics(metrics, upkeep, sealer)
 
     async def readiness() -> dict[str, str]:
         failing = {}
@@ -176,6 +177,14 @@ def background_listeners(
         return failing
 
     return Listeners((_metrics_listener(settings, metrics, health_routes(readiness)),), None)
+
+
+def _register_metrics(
+    metrics: RequestMetrics, upkeep: Upkeep | None, sealer: Sealer | None
+) -> None:
+    for part in (upkeep, sealer):
+        if part is not None:
+            part.register_metrics(metrics.registry)
 
 
 def _metrics_listener(settings: Settings, metrics: RequestMetrics, health: APIRouter) -> Listener:

@@ -71,6 +71,12 @@ payment_tokens = Table(
     CheckConstraint(
         "status = 'active' OR (sealed_pan IS NULL AND sealed_sad IS NULL)", name="shredded"
     ),
+    # Of tokens that still have SAD, so that what is overdue is found at any size of the table.
+    Index(
+        "payment_tokens_sad_deadline_idx",
+        "sad_deadline",
+        postgresql_where=text("sealed_sad IS NOT NULL"),
+    ),
     postgresql_partition_by="RANGE (purge_day)",
 )
 
