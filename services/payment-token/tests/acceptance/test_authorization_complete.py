@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from payment_token_client import AsyncWorkerClient, WorkerClient, errors, worker_tls
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
@@ -32,14 +34,14 @@ operations = ["decrypt", "authorization-complete"]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("completing")
     (folder / "policy.toml").write_text(POLICY)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def completing(deployment: Deployment, folder: Path) -> Iterator[RunningService]:
     authority = Authority(folder)
     authority.issue_server("server")
     authority.issue("authorizer", [uri("spiffe://test/authorizer")])
+    return folder
+
+
+@contextmanager
+def serving(deployment: Deployment, folder: Path) -> Iterator[RunningService]:
     with deployment.serving(
         INTERNAL_TLS_CERT_FILE=str(folder / "server.pem"),
         INTERNAL_TLS_KEY_FILE=str(folder / "server-key.pem"),
@@ -47,17 +49,24 @@ def completing(deployment: Deployment, folder: Path) -> Iterator[RunningService]
         WORKER_POLICY_FILE=str(folder / "policy.toml"),
     ) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def completing(deployment: Deployment, folder: Path) -> Iterator[RunningService]:
+    with serving(deployment, folder) as running:
+        yield running
         check_nothing_was_a_defect(running)
 
 
 @pytest.fixture
 def authorizer(completing: RunningService, folder: Path) -> Iterator[httpx.Client]:
-    with httpx.Client(
-        base_url=completing.urls["internal"],
-        verify=client_context(folder, "authorizer"),
-        timeout=20,
-    ) as client:
+    with client_of(completing, folder) as client:
         yield client
+
+
+def client_of(service: RunningService, folder: Path) -> httpx.Client:
+    tls = client_context(folder, "authorizer")
+    return httpx.Client(base_url=service.urls["internal"], verify=tls, timeout=20)
 
 
 @pytest.fixture
@@ -183,3 +192,45 @@ def test_what_the_url_names_is_nowhere_in_the_log(
     assert (answer.status_code, answer.json()["code"]) == (404, "token_not_found")
     assert number not in answer.text
     assert not any(number in line for line in list(completing.log_lines))
+
+
+async def test_the_python_client_completes_it(
+    completing: RunningService, folder: Path, payment_token: str
+) -> None:
+    tls = worker_tls(folder / "ca.pem", folder / "authorizer.pem", folder / "authorizer-key.pem")
+    with WorkerClient(completing.urls["internal"], tls=tls) as worker:
+        first = worker.complete_authorization(payment_token, MERCHANT, "cancelled")
+        with pytest.raises(errors.InvalidFieldError):
+            worker.complete_authorization(payment_token, MERCHANT, "lost")
+        with pytest.raises(errors.TokenNotFoundError):
+            worker.complete_authorization("../decrypt", MERCHANT, "approved")
+        with pytest.raises(errors.ForbiddenError):
+            worker.complete_authorization(payment_token, "m_other", "approved")
+    async with AsyncWorkerClient(completing.urls["internal"], tls=tls) as worker:
+        second = await worker.complete_authorization(payment_token, MERCHANT, "approved")
+
+    assert first.sad_status == second.sad_status == "destroyed"
+    assert first.sad_destroyed_at == second.sad_destroyed_at is not None
+    assert first.unrecoverable_from == second.unrecoverable_from is not None
+    assert first.receipt != second.receipt
+
+
+def test_a_row_that_stays_locked_is_an_outage_and_ends_nothing(
+    deployment: Deployment, folder: Path, payment_token: str
+) -> None:
+    with (
+        serving(deployment, folder) as service,
+        client_of(service, folder) as authorizer,
+        psycopg.connect(deployment_url(deployment.settings), autocommit=True) as database,
+    ):
+        database.execute("BEGIN")
+        database.execute(
+            "SELECT FROM payment_tokens WHERE token_id = %s FOR UPDATE", (payment_token,)
+        )
+        answer = complete(authorizer, payment_token)
+        database.execute("ROLLBACK")
+        again = complete(authorizer, payment_token)
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+    assert "Retry-After" in answer.headers
+    assert (again.status_code, again.json()["sad_status"]) == (200, "destroyed")
