@@ -31,6 +31,7 @@ tests=(
     tests/integration/audit_tampering
     tests/integration/test_audit_faults.py
     tests/integration/test_audit_record_texts.py
+    tests/integration/test_completion_race.py
     tests/unit/audit/test_chain_writer.py
 )
 

@@ -6,6 +6,7 @@ from payment_token_client.client import Client
 from payment_token_client.errors import ClientError, ServiceError
 from payment_token_client.operations import new_idempotency_key
 from payment_token_client.results import (
+    Completion,
     MaskedCard,
     PaymentToken,
     Release,
@@ -21,6 +22,7 @@ __all__ = [
     "CardText",
     "Client",
     "ClientError",
+    "Completion",
     "MaskedCard",
     "PaymentToken",
     "Release",

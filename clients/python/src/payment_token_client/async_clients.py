@@ -7,7 +7,7 @@ from typing import Any
 from payment_token_client import operations
 from payment_token_client.async_transport import AsyncTransport
 from payment_token_client.client import bearer
-from payment_token_client.results import PaymentToken, Release
+from payment_token_client.results import Completion, PaymentToken, Release
 from payment_token_client.retries import RetryBudget, RetryPolicy
 from payment_token_client.worker import require_https
 
@@ -83,4 +83,12 @@ class AsyncWorkerClient(AsyncTransport):
         """Releases ``fields``, each time with an audit record."""
         return await self._perform(
             operations.decrypt(payment_token, merchant_id, purpose, fields, request_id)
+        )
+
+    async def complete_authorization(
+        self, payment_token: str, merchant_id: str, outcome: str, *, request_id: str | None = None
+    ) -> Completion:
+        """The token's SAD ends now. Doing it twice is no error."""
+        return await self._perform(
+            operations.complete_authorization(payment_token, merchant_id, outcome, request_id)
         )

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from payment_token_client.answers import Answer
 from payment_token_client.errors import TokenNotFoundError
-from payment_token_client.results import PaymentToken, Release
+from payment_token_client.results import Completion, PaymentToken, Release
 
 Result = TypeVar("Result")
 
@@ -107,9 +107,6 @@ def decrypt(
     request_id: str | None,
 ) -> Operation[Release]:
     """Without a request id one is made up. Raises ValueError for one that no header can carry."""
-    request_id = _made_up() if request_id is None else request_id
-    if not VISIBLE_ASCII.fullmatch(request_id):
-        raise ValueError("a request id is visible ASCII characters")
     body = {
         "payment_token": payment_token,
         "merchant_id": merchant_id,
@@ -119,22 +116,52 @@ def decrypt(
     return Operation(
         "POST",
         "/internal/v1/decrypt",
-        {"Content-Type": "application/json", "X-Request-ID": request_id},
+        {"Content-Type": "application/json", "X-Request-ID": _request_id(request_id)},
         _json(body),
         lambda answer: Release.of(answer.document()),
     )
 
 
+def complete_authorization(
+    payment_token: str, merchant_id: str, outcome: str, request_id: str | None
+) -> Operation[Completion]:
+    """Without a request id one is made up. Raises ValueError for one that no header can carry, TokenNotFoundError.
+
+    >>> operation = complete_authorization("pt_abc", "m_1", "declined", "r-1")
+    >>> operation.path, operation.body
+    ('/internal/v1/payment-tokens/pt_abc/authorization-complete', b'{"merchant_id":"m_1","outcome":"declined"}')
+    """
+    return Operation(
+        "POST",
+        f"/internal/v1/payment-tokens/{_named(payment_token)}/authorization-complete",
+        {"Content-Type": "application/json", "X-Request-ID": _request_id(request_id)},
+        _json({"merchant_id": merchant_id, "outcome": outcome}),
+        lambda answer: Completion.of(answer.document()),
+    )
+
+
+def _request_id(given: str | None) -> str:
+    request_id = _made_up() if given is None else given
+    if not VISIBLE_ASCII.fullmatch(request_id):
+        raise ValueError("a request id is visible ASCII characters")
+    return request_id
+
+
+def _named(payment_token: str) -> str:
+    """Raises TokenNotFoundError for what cannot be a token: no text leads to another route, no card number into a URL."""
+    if not _TOKEN.fullmatch(payment_token):
+        raise TokenNotFoundError("That text is not a payment token, so nothing was sent.")
+    return payment_token
+
+
 def _token_path(payment_token: str, merchant_id: str | None) -> str:
-    """Raises TokenNotFoundError for what cannot be a token: no text leads to another route, no card number into a URL.
+    """Raises TokenNotFoundError.
 
     >>> _token_path("pt_abc", "m_1")
     '/v1/payment-tokens/pt_abc?merchant_id=m_1'
     """
-    if not _TOKEN.fullmatch(payment_token):
-        raise TokenNotFoundError("That text is not a payment token, so nothing was sent.")
     query = "" if merchant_id is None else "?" + urlencode({"merchant_id": merchant_id})
-    return f"/v1/payment-tokens/{payment_token}{query}"
+    return f"/v1/payment-tokens/{_named(payment_token)}{query}"
 
 
 def _json(document: object) -> bytes:

@@ -102,6 +102,33 @@ audit_receipt='ar2.1')
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The end of a token's SAD: ``sad_status`` is ``destroyed``, ``expired`` where its time was over before, or ``none``.
+
+    ``sad_destroyed_at`` is when it was shredded, ``unrecoverable_from`` when no copy of it opens any more, in backups neither;
+    None for a token without SAD. ``receipt`` names the audit record; keep it with the payment.
+    """
+
+    sad_status: str
+    sad_destroyed_at: datetime | None
+    unrecoverable_from: datetime | None
+    receipt: str
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Completion":
+        return cls(
+            sad_status=document["sad_status"],
+            sad_destroyed_at=_time(document["sad_destroyed_at"]),
+            unrecoverable_from=_time(document["unrecoverable_from"]),
+            receipt=document["receipt"],
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
 def _sad(document: Mapping[str, Any]) -> SensitiveAuthenticationData:
     names = SensitiveAuthenticationData.__slots__
     return SensitiveAuthenticationData(**{name: _hidden(document[name]) for name in names})

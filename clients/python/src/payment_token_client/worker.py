@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from os import PathLike
 
 from payment_token_client import operations
-from payment_token_client.results import Release
+from payment_token_client.results import Completion, Release
 from payment_token_client.retries import RetryBudget, RetryPolicy
 from payment_token_client.transport import Transport
 
@@ -59,6 +59,17 @@ class WorkerClient(Transport):
         """
         return self._perform(
             operations.decrypt(payment_token, merchant_id, purpose, fields, request_id)
+        )
+
+    def complete_authorization(
+        self, payment_token: str, merchant_id: str, outcome: str, *, request_id: str | None = None
+    ) -> Completion:
+        """The authorisation is complete, whatever came of it: the token's SAD ends now. Doing it twice is no error.
+
+        ``outcome`` is ``approved``, ``declined`` or ``cancelled``; it stands in the audit log.
+        """
+        return self._perform(
+            operations.complete_authorization(payment_token, merchant_id, outcome, request_id)
         )
 
 

@@ -36,6 +36,7 @@ identity = "spiffe://test/known"
 merchants = ["m_demo", "m_4711"]
 purposes = ["authorization", "capture"]
 fields = ["pan", "expiry", "cardholder_name"]
+operations = ["decrypt", "authorization-complete"]
 
 [[worker]]
 identity = "worker.test"
@@ -225,6 +226,22 @@ def decrypt_sent(name: str, code: str, **sent: Any) -> Case:
     return Case(f"decrypt, {name}", "decrypt", code, lambda _: Sent(body, **sent), own_words=True)
 
 
+def complete(name: str, code: str = "", which: str = "active", **case: Any) -> Case:
+    options = {
+        option: case.pop(option) for option in ("certificate", "own_words") if option in case
+    }
+    more = {
+        option: case.pop(option) for option in ("request_id", "unknown", "raw") if option in case
+    }
+
+    def sent(world: World) -> Sent:
+        body = {"merchant_id": MERCHANT, "outcome": "approved"} | case
+        body = {name: value for name, value in body.items() if value is not None}
+        return Sent({"payment_token": world.tokens.get(which, which)} | body, **more)
+
+    return Case(f"complete, {name}", "complete", code, sent, **options)
+
+
 NOT_A_MESSAGE = (b"{", b"\xff\xff")
 NOT_UTF_8 = (b'{"merchant_id": "\xff"}', b"\x1a\x01\xff")
 TOO_LARGE = (b" " * 70_000, b"\x1a" * 70_000)
@@ -371,6 +388,27 @@ CASES = [
     decrypt_sent("too large", "payload_too_large", raw=TOO_LARGE),
     decrypt_sent("a card number as request id", "invalid_field", request_id=PAN),
     decrypt_sent("a request id with a space", "invalid_field", request_id="a b"),
+    complete("approved"),
+    complete("declined", outcome="declined"),
+    complete("cancelled", outcome="cancelled"),
+    complete("revoked token", which="revoked"),
+    complete("expired token", which="expired"),
+    complete("unknown token", "token_not_found", "unknown"),
+    complete("no token at all", "token_not_found", "pt_\u00fc'--"),
+    complete("token of another merchant", "token_not_found", "others"),
+    complete("another merchant that is granted", "token_not_found", merchant_id="m_4711"),
+    complete("merchant that is not granted", "forbidden", "others", merchant_id=OTHER),
+    complete("by who may only decrypt", "forbidden", certificate="known-dns"),
+    complete("stranger", "forbidden", certificate="stranger"),
+    complete("certificate without a name", "unauthenticated", certificate="name-only"),
+    complete("no merchant", "invalid_field", merchant_id=None),
+    complete("a card number as merchant", "cleartext_card_data", merchant_id=PAN),
+    complete("no outcome", "invalid_field", outcome=None),
+    complete("an outcome that nobody knows", "invalid_field", outcome="reversed"),
+    complete("unknown field", "invalid_field", unknown=True, own_words=True),
+    complete("not a message", "malformed_request", raw=NOT_A_MESSAGE, own_words=True),
+    complete("too large", "payload_too_large", raw=TOO_LARGE, own_words=True),
+    complete("a card number as request id", "invalid_field", request_id=PAN, own_words=True),
 ]
 
 # What two answers of one service never have in common.
@@ -389,7 +427,7 @@ def test_the_answer_is_the_same(world: World, case: Case) -> None:
         assert PAN not in answer.detail
         assert answer.request_id
     _check_same_body(case, rest.body, grpc.body)
-    if case.operation == "decrypt":
+    if case.operation in ("decrypt", "complete"):
         records = [world.records(answer.request_id) for answer in (rest, grpc)]
         assert len(records[0]) == 1
         assert records[0] == records[1]
@@ -401,7 +439,7 @@ def _check_same_body(case: Case, rest: dict[str, Any] | None, grpc: dict[str, An
         assert rest is grpc
         return
     assert set(rest) == set(grpc)
-    varying = _VARYING if case.operation == "create" else ("audit_receipt",)
+    varying = _VARYING if case.operation == "create" else ("audit_receipt", "receipt")
     for name in set(rest) - set(varying):
         assert rest[name] == grpc[name], name
 

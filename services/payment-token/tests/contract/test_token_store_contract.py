@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from payment_token.domain.errors import UnknownDeviceError
+from payment_token.domain.errors import AuditUnavailableError, UnknownDeviceError
 from payment_token.domain.identifiers import MerchantId
-from payment_token.domain.ports import InactiveKeyError
+from payment_token.domain.ports import InactiveKeyError, TokenChangedError
 from payment_token.domain.token import TokenStatus
 from tests.contract.conftest import WINDOW, Stores
-from tests.support.tokens import new_token
+from tests.support.tokens import new_token, release_of
 
 
 def now() -> datetime:
@@ -129,3 +129,92 @@ async def test_an_unknown_token_is_not_revoked(stores: Stores) -> None:
     new = new_token(now(), ttl=timedelta(days=3))
 
     assert not await stores.tokens.revoke(new.stored.token.merchant_id, new.stored.token.token_id)
+
+
+async def nothing() -> None: ...
+
+
+async def test_ended_sad_is_shredded_and_its_times_stay(stores: Stores) -> None:
+    new = new_token(now())
+    token = new.stored.token
+    await stores.tokens.create(new)
+
+    first = await stores.tokens.end_sad(token.merchant_id, token.token_id, nothing)
+    stored = await stores.tokens.get(token.merchant_id, token.token_id)
+    second = await stores.tokens.end_sad(token.merchant_id, token.token_id, nothing)
+
+    assert first is not None
+    assert second == first
+    assert stored is not None
+    assert (stored.sealed_sad, stored.sad_destroyed_at) == (None, first.destroyed_at)
+    assert stored.sealed_pan == new.stored.sealed_pan
+    # No epoch key is in its table here: then the longest epoch and the longest life of SAD are what is certain.
+    assert first.unrecoverable_from == token.created_at + timedelta(hours=48, minutes=1)
+
+
+async def test_sad_that_is_not_there_does_not_end(stores: Stores) -> None:
+    without = new_token(now(), sad_ttl=None)
+    unknown = new_token(now())
+    others = new_token(now(), merchant_id="m_2")
+    for new in (without, others):
+        await stores.tokens.create(new)
+    recorded = []
+
+    async def record() -> None:
+        recorded.append("recorded")
+
+    for new in (without, unknown, others):
+        name = new.stored.token.token_id
+        assert await stores.tokens.end_sad(MerchantId("m_1"), name, record) is None
+    assert recorded == []
+
+
+async def test_sad_lives_on_when_its_end_cannot_be_recorded(stores: Stores) -> None:
+    new = new_token(now())
+    token = new.stored.token
+    await stores.tokens.create(new)
+
+    async def fails() -> None:
+        raise AuditUnavailableError
+
+    with pytest.raises(AuditUnavailableError):
+        await stores.tokens.end_sad(token.merchant_id, token.token_id, fails)
+
+    assert await stores.tokens.get(token.merchant_id, token.token_id) == new.stored
+
+
+async def test_the_sad_of_a_revoked_token_ended_with_it(stores: Stores) -> None:
+    new = new_token(now())
+    token = new.stored.token
+    await stores.tokens.create(new)
+    await stores.tokens.revoke(token.merchant_id, token.token_id)
+    revoked = await stores.tokens.get(token.merchant_id, token.token_id)
+
+    end = await stores.tokens.end_sad(token.merchant_id, token.token_id, nothing)
+
+    assert revoked is not None
+    assert end is not None
+    assert end.destroyed_at == revoked.sad_destroyed_at
+
+
+async def test_while_its_end_is_recorded_sad_is_not_released(stores: Stores) -> None:
+    new = new_token(now())
+    token = new.stored.token
+    await stores.tokens.create(new)
+    outcomes: list[object] = []
+
+    async def release_meanwhile() -> None:
+        release = asyncio.ensure_future(
+            stores.audit_log.record_release(release_of(token), with_sad=True)
+        )
+        # On PostgreSQL it waits for the row.
+        await asyncio.wait({release}, timeout=0.2)
+        outcomes.append(release)
+
+    await stores.tokens.end_sad(token.merchant_id, token.token_id, release_meanwhile)
+
+    (release,) = outcomes
+    assert isinstance(release, asyncio.Future)
+    with pytest.raises(TokenChangedError):
+        await release
+    await stores.audit_log.record_release(release_of(token), with_sad=False)

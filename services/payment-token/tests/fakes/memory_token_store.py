@@ -1,13 +1,13 @@
 """A token store in memory, for tests of the use cases. It passes the same contract tests as PostgreSQL."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from payment_token.domain.errors import UnknownDeviceError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.ports import InactiveKeyError
-from payment_token.domain.token import Claim, NewToken, StoredToken, TokenStatus
+from payment_token.domain.token import Claim, NewToken, SADEnd, StoredToken, TokenStatus
 from payment_token.domain.token_id import TokenId
 
 
@@ -61,6 +61,30 @@ class MemoryTokenStore:
             sad_destroyed_at=ended,
         )
         return True
+
+    async def end_sad(
+        self,
+        merchant_id: MerchantId,
+        token_id: TokenId,
+        record: Callable[[], Awaitable[None]],
+    ) -> SADEnd | None:
+        stored = self._tokens.get((merchant_id, token_id.text))
+        if stored is None or stored.sad_deadline is None:
+            return None
+        name = (merchant_id, token_id.text)
+        ended = replace(
+            stored, sealed_sad=None, sad_destroyed_at=stored.sad_destroyed_at or self._now()
+        )
+        self._tokens[name] = ended
+        try:
+            await record()
+        except BaseException:
+            self._tokens[name] = stored
+            raise
+        assert ended.sad_destroyed_at is not None
+        return SADEnd(
+            ended.sad_destroyed_at, stored.token.created_at + timedelta(hours=48, minutes=1)
+        )
 
     def tamper(self, merchant_id: MerchantId, token_id: TokenId, **changes: object) -> None:
         """What somebody with access to the database could do to a row."""

@@ -10,7 +10,7 @@ import pytest
 from payment_token.domain.errors import AuditUnavailableError, DatabaseUnavailableError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.maintain import AUDIT_MONTHS_AHEAD, SPARE_DAYS, MaintenanceError
-from payment_token.infrastructure.database import lock_patience, maintenance, migration
+from payment_token.infrastructure.database import lock_patience, maintaining_connection, migration
 from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
 from payment_token.infrastructure.database.partitions import partition_name
@@ -28,7 +28,7 @@ async def kept(database_url: str) -> AsyncIterator[MaintainedDatabase]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_patience, "_PAUSE_SECONDS", 0.01)
-    monkeypatch.setattr(maintenance, "_SESSION", "-c lock_timeout=50ms")
+    monkeypatch.setattr(maintaining_connection, "_SESSION", "-c lock_timeout=50ms")
 
 
 async def test_what_expired_yesterday_goes_and_what_expires_today_stays(

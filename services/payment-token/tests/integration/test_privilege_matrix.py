@@ -46,7 +46,12 @@ COLUMNS = {
         "sealed_sad",
         "sad_destroyed_at",
     },
-    ("vault", "payment_tokens", "u"): {"status"},
+    ("vault", "payment_tokens", "u"): {
+        "status",
+        "sealed_sad",
+        "sad_destroyed_at",
+        "sad_unrecoverable_from",
+    },
     ("rotator", "payment_tokens", "s"): {
         "merchant_id",
         "purge_day",

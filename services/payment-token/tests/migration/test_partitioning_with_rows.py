@@ -22,7 +22,13 @@ SELECT 'm_' || number, %(day)s, 'pt_' || number, 'active', now(), now(), 'visa',
   FROM generate_series(1, 3) AS number
 """
 
-_ROWS = "SELECT * FROM payment_tokens ORDER BY purge_day, merchant_id"
+# The columns of the release before.
+_ROWS = """
+SELECT merchant_id, purge_day, token_id, status, created_at, expires_at, revoked_at, card_brand, card_bin, card_last4,
+       card_exp_month, card_exp_year, card_entry_mode, card_luhn, card_expired, card_expiry_valid, metadata, device_id, bdk_id,
+       service_key, sealed_pan, sealed_sad, sad_deadline, sad_destroyed_at
+  FROM payment_tokens ORDER BY purge_day, merchant_id
+"""
 
 
 @pytest.fixture

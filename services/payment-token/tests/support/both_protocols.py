@@ -3,7 +3,7 @@
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from tests.support.rpc import (
     RPCAnswer,
     RPCClient,
     as_json,
+    completion_message,
     create_message,
     decrypt_message,
 )
@@ -67,6 +68,13 @@ class OverREST:
         assert self.internal is not None
         return self._posted(self.internal, "/internal/v1/decrypt", sent)
 
+    def complete(self, sent: Sent) -> Answer:
+        assert self.internal is not None
+        body = dict(sent.body)
+        token = quote(body.pop("payment_token"), safe="")
+        path = f"/internal/v1/payment-tokens/{token}/authorization-complete"
+        return self._posted(self.internal, path, replace(sent, body=body))
+
     def _posted(self, client: httpx.Client, path: str, sent: Sent) -> Answer:
         body = sent.body | ({"x": "4111111111111111"} if sent.unknown else {})
         content = json.dumps(body).encode() if sent.raw is None else sent.raw[0]
@@ -107,6 +115,15 @@ class OverGRPC:
         assert self.internal is not None
         return self._called(
             self.internal, "Decrypt", lambda **fields: decrypt_message(fields), sent
+        )
+
+    def complete(self, sent: Sent) -> Answer:
+        assert self.internal is not None
+        return self._called(
+            self.internal,
+            "CompleteAuthorization",
+            lambda **fields: completion_message(fields),
+            sent,
         )
 
     def _called(self, client: RPCClient, method: str, make: Any, sent: Sent) -> Answer:
@@ -159,7 +176,7 @@ def _rpc_answer(answer: RPCAnswer) -> Answer:
 
 
 def _with_times(body: dict[str, Any]) -> dict[str, Any]:
-    for name in ("created_at", "expires_at"):
-        if name in body:
+    for name in ("created_at", "expires_at", "sad_destroyed_at", "unrecoverable_from"):
+        if body.get(name) is not None:
             body[name] = datetime.fromisoformat(body[name])
     return body

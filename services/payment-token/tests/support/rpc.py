@@ -175,6 +175,18 @@ def decrypt_message(body: Mapping[str, Any], **more: Any) -> decryption_service_
     return decryption_service_pb2.DecryptRequest(fields=fields, **document)
 
 
+def completion_message(
+    body: Mapping[str, Any], **more: Any
+) -> decryption_service_pb2.CompleteAuthorizationRequest:
+    document = dict(body) | more
+    outcome = document.pop("outcome", None)
+    if outcome is not None:
+        document["outcome"] = _number(
+            outcome, decryption_service_pb2.AuthorizationOutcome.DESCRIPTOR
+        )
+    return decryption_service_pb2.CompleteAuthorizationRequest(**document)
+
+
 def as_json(message: Message) -> dict[str, Any]:
     """The message as REST would have written it."""
     found = MessageToDict(

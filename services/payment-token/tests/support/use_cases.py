@@ -11,6 +11,7 @@ from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
 from payment_token.cli.virtual_terminal import DUKPTTerminal, new_base
 from payment_token.domain.arrival import Arrival
 from payment_token.domain.card_data import CardChecksPolicy
+from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.device_aead import AEADKeyName, device_key, seal_part
 from payment_token.domain.device_keys import DeviceKeys
@@ -136,6 +137,10 @@ class World:
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
         )
+
+    @property
+    def complete_authorization(self) -> CompleteAuthorization:
+        return CompleteAuthorization(store=self.store, audit_log=self.audit_log, policies=self)
 
     def request(
         self,

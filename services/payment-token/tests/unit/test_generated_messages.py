@@ -2,14 +2,14 @@
 
 import pytest
 
-from payment_token.api.rpc import decrypt_messages, token_messages
+from payment_token.api.rpc import completion_messages, decrypt_messages, token_messages
 from payment_token.api.rpc.generate import GENERATED_FOLDER, generated
 from payment_token.api.rpc.generated import decryption_service_pb2, token_service_pb2
 from payment_token.api.rpc.names import Names
 
 NAMES = {
     name: names
-    for module in (token_messages, decrypt_messages)
+    for module in (token_messages, decrypt_messages, completion_messages)
     for name, names in vars(module).items()
     if isinstance(names, Names)
 }

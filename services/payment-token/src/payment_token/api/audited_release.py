@@ -1,45 +1,86 @@
-"""A release as both protocols do it: each attempt, allowed or refused, is a durable record before its answer leaves."""
+"""What a worker asks for, as both protocols do it: each attempt, allowed or refused, is a durable record before its answer."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
 from payment_token.domain.identifiers import RequestId
 from payment_token.domain.release import Release, Released, ReleaseRequest
 from payment_token.domain.worker_policy import Worker
 
+Asked = TypeVar("Asked")
+Asked_contra = TypeVar("Asked_contra", contravariant=True)
 Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
 
 
 @dataclass(slots=True)
-class Attempt:
+class Attempt(Generic[Asked]):
     """What an audit record can say of a request that ends early: ``request`` once it was readable."""
 
     worker: Worker
     request_id: RequestId
-    request: ReleaseRequest | None = None
+    request: Asked | None = None
+
+
+class RefusalsOnRecord(Protocol[Asked_contra]):
+    """A use case of the internal side, as far as it keeps record of what it refuses."""
+
+    async def record_refusal(
+        self,
+        worker: Worker,
+        request_id: RequestId,
+        request: Asked_contra | None,
+        error: PaymentTokenError,
+    ) -> None: ...
+
+
+class ForWorkers(RefusalsOnRecord[Asked_contra], Protocol[Asked_contra, Result_co]):
+    """A use case of the internal side. It keeps record of what it does by itself."""
+
+    def admit(self, worker: Worker) -> None: ...
+
+    async def __call__(
+        self, worker: Worker, request_id: RequestId, request: Asked_contra
+    ) -> Result_co: ...
 
 
 async def released_on_record(
     release: Release,
-    attempt: Attempt,
+    attempt: Attempt[ReleaseRequest],
     read: Callable[[], Awaitable[None]],
     is_given_up: Callable[[], bool],
 ) -> Released:
-    """``read`` completes the attempt, once the worker is admitted.
-
-    ``is_given_up`` says whether no answer reaches the worker any more: what was released is then taken back.
-    """
-    released = await on_record(release, attempt, lambda: _released(release, attempt, read))
+    """``is_given_up`` says whether no answer reaches the worker any more: what was released is then taken back."""
+    released = await done_on_record(release, attempt, read)
     if is_given_up():
         release.take_back(released)
         raise AuditUnavailableError
     return released
 
 
+async def done_on_record(
+    use_case: ForWorkers[Asked, Result],
+    attempt: Attempt[Asked],
+    read: Callable[[], Awaitable[None]],
+) -> Result:
+    """``read`` completes the attempt, once the worker is admitted."""
+
+    async def work() -> Result:
+        use_case.admit(attempt.worker)
+        await read()
+        if attempt.request is None:
+            raise RuntimeError("the attempt was not read")
+        return await use_case(attempt.worker, attempt.request_id, attempt.request)
+
+    return await on_record(use_case, attempt, work)
+
+
 async def on_record(
-    release: Release, attempt: Attempt, work: Callable[[], Awaitable[Result]]
+    use_case: RefusalsOnRecord[Asked],
+    attempt: Attempt[Asked],
+    work: Callable[[], Awaitable[Result]],
 ) -> Result:
     """Whatever ``work`` refuses is on record before it is raised."""
     refusal = None
@@ -49,15 +90,5 @@ async def on_record(
         raise
     except PaymentTokenError as error:
         refusal = error
-    await release.record_refusal(attempt.worker, attempt.request_id, attempt.request, refusal)
+    await use_case.record_refusal(attempt.worker, attempt.request_id, attempt.request, refusal)
     raise refusal
-
-
-async def _released(
-    release: Release, attempt: Attempt, read: Callable[[], Awaitable[None]]
-) -> Released:
-    release.admit(attempt.worker)
-    await read()
-    if attempt.request is None:
-        raise RuntimeError("the attempt was not read")
-    return await release(attempt.worker, attempt.request_id, attempt.request)

@@ -12,7 +12,7 @@ from payment_token.domain.release import Release, Released, ReleaseRequest
 async def released_batch(
     release: Release,
     batches: Batches,
-    whole: Attempt,
+    whole: Attempt[ReleaseRequest],
     requests: Sequence[Callable[[], ReleaseRequest]],
     is_given_up: Callable[[], bool],
 ) -> Mapping[int, Released | Exception]:
@@ -23,7 +23,9 @@ async def released_batch(
     """
 
     async def release_one(place: int) -> Released:
-        attempt = Attempt(whole.worker, RequestId(item_id(whole.request_id, place)))
+        attempt: Attempt[ReleaseRequest] = Attempt(
+            whole.worker, RequestId(item_id(whole.request_id, place))
+        )
 
         async def read() -> None:
             attempt.request = requests[place]()

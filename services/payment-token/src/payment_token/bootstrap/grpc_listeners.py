@@ -2,6 +2,7 @@
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.observation import Observation, RequestMetrics
 from payment_token.api.rest.operations import Readiness
 from payment_token.api.rest.public import PublicUseCases
@@ -11,7 +12,6 @@ from payment_token.api.rpc.credentials import CertificateFiles, Credentials
 from payment_token.api.rpc.listener import RPCListener
 from payment_token.api.rpc.methods import Methods, Operations
 from payment_token.api.worker_certificate import WorkerCertificates
-from payment_token.domain.release import Release
 from payment_token.settings import ConfigurationError, Settings
 
 PUBLIC_GRPC = "public_grpc"
@@ -38,7 +38,7 @@ def public_grpc(
 def internal_grpc(
     settings: Settings,
     metrics: RequestMetrics,
-    release: Release,
+    use_cases: InternalUseCases,
     workers: WorkerCertificates,
     readiness: Readiness,
 ) -> RPCListener:
@@ -54,7 +54,7 @@ def internal_grpc(
         metrics,
         (INTERNAL_GRPC, settings.internal_grpc_address),
         decryption.SERVICE,
-        decryption.decryption_operations(release, workers.worker_with),
+        decryption.decryption_operations(use_cases, workers.worker_with),
         readiness,
         CertificateFiles(certificate, key, client_ca),
     )

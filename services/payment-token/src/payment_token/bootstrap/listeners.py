@@ -19,6 +19,7 @@ from payment_token.api.rest.batch_models import (
     CreateItemBody,
     DecryptBatchBody,
 )
+from payment_token.api.rest.completion_models import CompletionBody
 from payment_token.api.rest.decrypt_models import DecryptBody
 from payment_token.api.rest.internal import internal_routes
 from payment_token.api.rest.observation import RequestMetrics
@@ -105,12 +106,14 @@ def addresses(settings: Settings, roles: Collection[Role]) -> dict[str, str]:
 
 
 def build_listeners(
-    service: Service, roles: Collection[Role], sealer: Sealer | None = None
+    service: Service,
+    roles: Collection[Role],
+    sealer: Sealer | None = None,
+    upkeep: Upkeep | None = None,
 ) -> Listeners:
     """Raises ConfigurationError when a certificate, a key or the policy is missing or wrong."""
     settings, metrics = service.settings, RequestMetrics()
-    if sealer is not None:
-        sealer.register_metrics(metrics.registry)
+    _register_metrics(metrics, upkeep, sealer)
     documented = not settings.in_production
     health = health_routes(service.readiness)
     counted = metrics_route(of_all_processes(metrics.registry))
@@ -139,13 +142,13 @@ def build_listeners(
     if Role.INTERNAL in roles:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
-        release = service.release(policies)
+        internal = service.internal_use_cases(policies)
         app = application(
             "internal",
             (release_health,),
             metrics,
-            plain=internal_routes(release, workers),
-            models=(DecryptBody, DecryptBatchBody),
+            plain=internal_routes(internal, workers),
+            models=(DecryptBody, DecryptBatchBody, CompletionBody),
             security=MUTUAL_TLS,
             documented=documented,
             hints=False,
@@ -153,7 +156,7 @@ def build_listeners(
         listeners.append(
             Listener("internal", settings.internal_address, app, _internal_tls(settings, metrics))
         )
-        listeners.append(internal_grpc(settings, metrics, release, workers, ready_to_release))
+        listeners.append(internal_grpc(settings, metrics, internal, workers, ready_to_release))
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
@@ -165,8 +168,7 @@ def background_listeners(
 ) -> Listeners:
     """Of a process that only maintains or seals: health and metrics."""
     metrics = RequestMetrics()
-    if sealer is not None:
-        sealer.register_metrics(metrics.registry)
+    _register_metrics(metrics, upkeep, sealer)
 
     async def readiness() -> dict[str, str]:
         failing = {}
@@ -175,6 +177,14 @@ def background_listeners(
         return failing
 
     return Listeners((_metrics_listener(settings, metrics, health_routes(readiness)),), None)
+
+
+def _register_metrics(
+    metrics: RequestMetrics, upkeep: Upkeep | None, sealer: Sealer | None
+) -> None:
+    for part in (upkeep, sealer):
+        if part is not None:
+            part.register_metrics(metrics.registry)
 
 
 def _metrics_listener(settings: Settings, metrics: RequestMetrics, health: APIRouter) -> Listener:

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
+from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
+from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
@@ -137,8 +139,8 @@ class Service:
             api_keys=self.api_keys,
         )
 
-    def release(self, policies: WorkerPolicyFile) -> Release:
-        return Release(
+    def internal_use_cases(self, policies: WorkerPolicyFile) -> InternalUseCases:
+        release = Release(
             environment=self.settings.environment.value,
             clock=self.clock,
             store=self._store,
@@ -147,6 +149,10 @@ class Service:
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
         )
+        complete_authorization = CompleteAuthorization(
+            store=self._store, audit_log=self.audit_log, policies=policies
+        )
+        return InternalUseCases(release, complete_authorization)
 
     @property
     def signing_keys(self) -> VersionedKeys:

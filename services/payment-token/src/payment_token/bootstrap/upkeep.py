@@ -4,16 +4,23 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from prometheus_client import CollectorRegistry
+
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.recorded_purges import RecordedPurges
+from payment_token.bootstrap.upkeep_metrics import UpkeepMetrics
+from payment_token.domain.end_overdue_sad import EndedSAD, EndOverdueSAD
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.maintain import Maintain, Maintained, MaintenanceError
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
+from payment_token.infrastructure.database.overdue_sad import PostgresOverdueSAD
 from payment_token.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 60.0
+OVERDUE_SAD_SECONDS = 15.0
+"""SAD is gone 60 seconds after its deadline at the latest: with time to spare for a run that fails."""
 
 FAILED = "maintenance_failed"
 IN_USE = "partitions_in_use"
@@ -26,22 +33,50 @@ class Upkeep:
         self._maintain = Maintain(
             PostgresMaintenance(database_url), RecordedPurges(database_url), settings.max_ttl
         )
+        self._end_overdue_sad = EndOverdueSAD(PostgresOverdueSAD(database_url))
+        self._metrics = UpkeepMetrics()
         self._failing: dict[str, str] = {}
+        self._overdue: dict[str, str] = {}
         self._stands_by = False
 
     async def run(self) -> Maintained | None:
         """``None`` when another process maintains. Raises MaintenanceError, DatabaseUnavailableError, AuditUnavailableError."""
         return await self._maintain()
 
+    async def end_overdue_sad(self) -> EndedSAD | None:
+        """``None`` when another process is at it. Raises MaintenanceError, DatabaseUnavailableError."""
+        return await self._end_overdue_sad()
+
+    def register_metrics(self, registry: CollectorRegistry) -> None:
+        self._metrics.register_in(registry)
+
     @asynccontextmanager
     async def kept_up(self) -> AsyncIterator[None]:
-        """Maintains at once and then every minute, while the block runs."""
-        async with repeated(self._run_and_say, INTERVAL_SECONDS, at_once=True):
+        """Maintains at once and then every minute, and ends overdue SAD more often, while the block runs."""
+        async with (
+            repeated(self._end_and_count, OVERDUE_SAD_SECONDS, at_once=True),
+            repeated(self._run_and_say, INTERVAL_SECONDS, at_once=True),
+        ):
             yield
 
     async def readiness(self) -> dict[str, str]:
         """What went wrong the last time."""
-        return self._failing
+        return self._failing | self._overdue
+
+    async def _end_and_count(self) -> None:
+        try:
+            ended = await self.end_overdue_sad()
+        except PaymentTokenError as error:
+            self._overdue = {"overdue_sad": error.code}
+            raise
+        except MaintenanceError:
+            # Maintenance meets the same, and says it.
+            self._overdue = {"overdue_sad": FAILED}
+            return
+        self._overdue = {}
+        if ended is not None and ended.tokens:
+            self._metrics.note(ended)
+            logger.info("overdue SAD ended", extra={"tokens": ended.tokens})
 
     async def _run_and_say(self) -> None:
         try:

@@ -62,10 +62,11 @@ _POLICY = f"""\
 # Which worker may have what. Whatever is not granted here is denied. SIGHUP makes a running service read it again.
 
 [[worker]]
-identity  = "{WORKER_IDENTITY}"   # URI SAN of its certificate, else its DNS SAN
-merchants = ["{DEMO_MERCHANT}"]                                   # exact names, or ["*"] for all
-purposes  = ["*"]                                        # such as "authorization", "capture", "refund"
-fields    = ["pan", "expiry", "cardholder_name", "sad"]
+identity   = "{WORKER_IDENTITY}"  # URI SAN of its certificate, else its DNS SAN
+merchants  = ["{DEMO_MERCHANT}"]                                  # exact names, or ["*"] for all
+purposes   = ["*"]                                       # such as "authorization", "capture", "refund"
+fields     = ["pan", "expiry", "cardholder_name", "sad"]
+operations = ["decrypt", "authorization-complete"]       # without this line: decrypt alone
 """
 
 

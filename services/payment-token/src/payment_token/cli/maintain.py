@@ -8,14 +8,18 @@ import typer
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.terminal import console, report_error
+from payment_token.domain.end_overdue_sad import EndedSAD
 from payment_token.domain.maintain import Maintained
 
 
 def maintain() -> None:
-    """Make the partitions of the days ahead, drop what has expired. Exit 1 when something is left to do."""
+    """Make the partitions of the days ahead, drop what has expired, end overdue SAD. Exit 1 when something is left to do."""
     settings = load_settings()
     started = time.monotonic()
-    done = asyncio.run(Upkeep(settings, database_url(settings)).run())
+    upkeep = Upkeep(settings, database_url(settings))
+    ended, done = asyncio.run(_run(upkeep))
+    if ended is not None and ended.tokens:
+        console.print(f"Ended the SAD of {_count(ended.tokens, 'token')} past its deadline.")
     if done is None:
         console.print("Another process maintains this database just now: nothing to do.")
         return
@@ -27,6 +31,10 @@ def maintain() -> None:
             " pg_stat_activity shows who; a dump ends by itself."
         )
         raise typer.Exit(1)
+
+
+async def _run(upkeep: Upkeep) -> tuple[EndedSAD | None, Maintained | None]:
+    return await upkeep.end_overdue_sad(), await upkeep.run()
 
 
 def _what_was_done(done: Maintained) -> str:

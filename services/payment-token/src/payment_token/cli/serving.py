@@ -70,7 +70,7 @@ async def started(
             sealer = await _at_work(stack, Sealer(settings, url, service.signing_keys))
         # Before the sealer's last round, which then seals this process's last record as well.
         stack.push_async_callback(service.audit_log.end)
-        listeners = build_listeners(service, roles, sealer)
+        listeners = build_listeners(service, roles, sealer, upkeep)
         _look_for_garbage_less_often()
         yield listeners
 

@@ -4,7 +4,7 @@ Any method may raise DatabaseUnavailableError or KeyCustodianUnavailableError, a
 stands behind it. Nothing else of an adapter's own comes through.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from payment_token.domain.enrolment import BaseDerivationKey
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
-from payment_token.domain.token import Claim, NewToken, StoredToken
+from payment_token.domain.token import Claim, NewToken, SADEnd, StoredToken
 from payment_token.domain.token_id import TokenId
 from payment_token.domain.worker_policy import WorkerPolicy
 
@@ -134,6 +134,19 @@ class TokenStore(Protocol):
 
     async def revoke(self, merchant_id: MerchantId, token_id: TokenId) -> bool:
         """Ends the token and shreds its sealed records; again is fine. ``False`` when there is no such token."""
+        ...
+
+    async def end_sad(
+        self,
+        merchant_id: MerchantId,
+        token_id: TokenId,
+        record: Callable[[], Awaitable[None]],
+    ) -> SADEnd | None:
+        """Shreds the token's SAD; again is fine, and gives the times of the first. ``None`` when there is no such SAD.
+
+        ``record`` is awaited once the SAD cannot be released any more, and before that counts: whatever it raises leaves
+        the SAD as it was.
+        """
         ...
 
 

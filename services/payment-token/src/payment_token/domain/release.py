@@ -20,7 +20,6 @@ from payment_token.domain.errors import (
     PaymentTokenError,
     RecordIntegrityFailureError,
     TokenNotFoundError,
-    UnauthenticatedError,
 )
 from payment_token.domain.identifiers import MerchantId, RequestId
 from payment_token.domain.keys import NamedKey
@@ -100,10 +99,6 @@ class Release:
 
         Raises UnauthenticatedError for one without an identity, ForbiddenError for one that the policy does not know.
         """
-        if not worker.identity:
-            raise UnauthenticatedError(
-                "The client certificate must carry one URI SAN, or else one DNS SAN."
-            )
         self._policies.current().check_known(worker)
 
     async def __call__(
@@ -171,7 +166,7 @@ class Release:
             event = replace(
                 event,
                 merchant_id=request.merchant_id,
-                token_id=_readable(request.payment_token),
+                token_id=TokenId.readable(request.payment_token),
                 purpose=request.purpose,
                 fields=request.fields,
             )
@@ -227,13 +222,6 @@ def _actor(worker: Worker) -> Actor:
 
 def _released_fields(request: ReleaseRequest, opened: _Opened) -> frozenset[ReleaseField]:
     return request.fields if opened.sad_part is not None else request.fields - {ReleaseField.SAD}
-
-
-def _readable(text: str) -> TokenId | None:
-    try:
-        return TokenId.parse(text)
-    except TokenNotFoundError:
-        return None
 
 
 def _decoded(decode: Callable[[SensitiveBytes], Part], plaintext: SensitiveBytes) -> Part:

@@ -63,11 +63,19 @@ class StoredToken:
     def sad_status(self, now: datetime) -> SADStatus:
         if self.sad_deadline is None:
             return SADStatus.NONE
-        if self.sad_destroyed_at is not None:
-            return SADStatus.DESTROYED
-        if now >= self.sad_deadline:
-            return SADStatus.EXPIRED
-        return SADStatus.LIVE
+        if self.sad_destroyed_at is None:
+            return SADStatus.LIVE if now < self.sad_deadline else SADStatus.EXPIRED
+        # What was over is shredded soon after its deadline, and is over all the same.
+        in_time = self.sad_destroyed_at < self.sad_deadline
+        return SADStatus.DESTROYED if in_time else SADStatus.EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class SADEnd:
+    """When sealed SAD was shredded, and when its epoch key dies: from then on no copy of it opens, in backups neither."""
+
+    destroyed_at: datetime
+    unrecoverable_from: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,5 +49,13 @@ class TokenId:
         raw = bytes.fromhex(text.removeprefix(_PREFIX).translate(_TO_DIGITS))
         return cls(text, _FIRST_DAY + timedelta(days=int.from_bytes(raw[RANDOM_BYTES:], "big")))
 
+    @classmethod
+    def readable(cls, text: str) -> Self | None:
+        """``None`` for text that cannot be a token id."""
+        try:
+            return cls.parse(text)
+        except TokenNotFoundError:
+            return None
+
     def __str__(self) -> str:
         return self.text

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from payment_token.domain.errors import ForbiddenError
+from payment_token.domain.errors import ForbiddenError, UnauthenticatedError
 from payment_token.domain.identifiers import MerchantId
 
 EVERYTHING = "*"
@@ -105,6 +105,10 @@ class WorkerPolicy:
         )
 
     def check_known(self, worker: Worker) -> None:
-        """Raises ForbiddenError for an identity that the policy does not name."""
+        """Raises UnauthenticatedError for a worker without an identity, ForbiddenError for one that the policy does not name."""
+        if not worker.identity:
+            raise UnauthenticatedError(
+                "The client certificate must carry one URI SAN, or else one DNS SAN."
+            )
         if worker.identity not in self.grants:
             raise ForbiddenError("The policy does not name this worker.")

@@ -1,15 +1,19 @@
 """``payment_token.v1.DecryptionService``: what ``api/rest/internal.py`` is in REST."""
 
 from collections.abc import Callable
+from typing import Any
 
 from google.protobuf.message import Message
 
-from payment_token.api.audited_release import Attempt, released_on_record
+from payment_token.api.audited_release import Attempt, done_on_record, released_on_record
+from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rpc.call import Call
+from payment_token.api.rpc.completion_messages import completed_message, completion_body
 from payment_token.api.rpc.decrypt_messages import decrypt_body, released_message
 from payment_token.api.rpc.generated import decryption_service_pb2 as pb
 from payment_token.api.rpc.methods import Operations
-from payment_token.domain.release import Release
+from payment_token.domain.complete_authorization import CompletionRequest
+from payment_token.domain.release import ReleaseRequest
 from payment_token.domain.worker_policy import Worker
 
 SERVICE = pb.DESCRIPTOR.services_by_name["DecryptionService"]
@@ -19,19 +23,41 @@ WorkerWith = Callable[[str | None, str], Worker]
 """Who a worker is, by the certificate that its handshake verified, in PEM, and the address that it calls from."""
 
 
-def decryption_operations(release: Release, worker_with: WorkerWith) -> Operations:
+def decryption_operations(use_cases: InternalUseCases, worker_with: WorkerWith) -> Operations:
     async def decrypt(call: Call) -> Message:
-        attempt = Attempt(worker_with(call.certificate, call.source), call.request_id)
+        attempt: Attempt[ReleaseRequest] = _attempt(call, worker_with)
 
         async def read() -> None:
             message = call.read(pb.DecryptRequest)
-            call.take_request_id(message.request_id)
-            attempt.request_id = call.request_id
+            _take_request_id(call, message.request_id, attempt)
             body = decrypt_body(message)
             call.check_request_id()
             attempt.request = body.to_domain()
 
-        released = await released_on_record(release, attempt, read, lambda: call.given_up)
+        released = await released_on_record(use_cases.release, attempt, read, lambda: call.given_up)
         return released_message(released)
 
-    return {"Decrypt": decrypt}
+    async def complete_authorization(call: Call) -> Message:
+        attempt: Attempt[CompletionRequest] = _attempt(call, worker_with)
+
+        async def read() -> None:
+            message = call.read(pb.CompleteAuthorizationRequest)
+            _take_request_id(call, message.request_id, attempt)
+            body = completion_body(message)
+            call.check_request_id()
+            attempt.request = body.to_domain(message.payment_token)
+
+        return completed_message(
+            await done_on_record(use_cases.complete_authorization, attempt, read)
+        )
+
+    return {"Decrypt": decrypt, "CompleteAuthorization": complete_authorization}
+
+
+def _attempt(call: Call, worker_with: WorkerWith) -> Attempt[Any]:
+    return Attempt(worker_with(call.certificate, call.source), call.request_id)
+
+
+def _take_request_id(call: Call, given: str, attempt: Attempt[Any]) -> None:
+    call.take_request_id(given)
+    attempt.request_id = call.request_id

@@ -10,11 +10,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime, timedelta
 
-import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.errors import (
     DuplicateTable,
-    InsufficientPrivilege,
     InvalidObjectDefinition,
 )
 from psycopg.rows import class_row
@@ -27,6 +25,7 @@ from payment_token.domain.maintain import (
     Partition,
 )
 from payment_token.infrastructure.database.lock_patience import patiently
+from payment_token.infrastructure.database.maintaining_connection import maintaining_connection
 from payment_token.infrastructure.database.partition_removal import remove_partition
 from payment_token.infrastructure.database.partition_storage import TOKEN_PARTITION_STORAGE
 from payment_token.infrastructure.database.partitions import (
@@ -36,16 +35,7 @@ from payment_token.infrastructure.database.partitions import (
 
 logger = logging.getLogger(__name__)
 
-# A lock that is waited for has others waiting behind it, so never for long; again after a pause.
-_SESSION = "-c lock_timeout=1s -c statement_timeout=60s -c timezone=UTC"
-
-# Of this session, so PostgreSQL lets it go when the process dies.
-_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('payment-token maintenance', 0))"
-
-_TABLE = """
-SELECT relkind::text, pg_get_userbyid(relowner)::text FROM pg_class
- WHERE oid = to_regclass('payment_tokens')
-"""
+_NAME = "payment-token maintenance"
 
 # Tables that were partitions, and are due, were left behind between detaching and dropping.
 _PARTITIONS = f"""
@@ -87,41 +77,15 @@ SELECT count(*), max(expires_at) FROM deleted
 
 
 class PostgresMaintenance:
-    """Connects anew for each run, as the owner of the tables: only the owner may attach and drop partitions."""
+    """Connects anew for each run."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[MaintainedTables | None]:
-        fault: Exception | None = None
-        try:
-            async with await self._connect() as connection:
-                await _become_owner(connection)
-                alone = await (await connection.execute(_LOCK)).fetchone()
-                yield _Tables(connection) if alone == (True,) else None
-        except InsufficientPrivilege:
-            fault = MaintenanceError(
-                "This login may not maintain the tables: make it a member of the role that owns payment_tokens,"
-                " and let that role create tables in its schema. The partitions must belong to that role, too."
-            )
-        except psycopg.Error as error:
-            logger.warning(
-                "database error in maintenance", extra={"sqlstate": error.sqlstate or "connection"}
-            )
-            fault = DatabaseUnavailableError()
-        if fault is not None:
-            raise fault
-
-    async def _connect(self) -> AsyncConnection:
-        # Each statement is a transaction: DETACH … CONCURRENTLY is two, and refuses to run within another.
-        return await AsyncConnection.connect(
-            self._url,
-            autocommit=True,
-            options=_SESSION,
-            connect_timeout=5,
-            application_name="payment-token maintenance",
-        )
+        async with maintaining_connection(self._url, _NAME) as connection:
+            yield None if connection is None else _Tables(connection)
 
 
 class _Tables:
@@ -189,14 +153,6 @@ class _Tables:
         cursor = await self._connection.execute(_DELETE_KEYS, (since, limit))
         deleted, last = await cursor.fetchone() or (0, None)
         return KeyBatch(deleted, last)
-
-
-async def _become_owner(connection: AsyncConnection) -> None:
-    row = await (await connection.execute(_TABLE)).fetchone()
-    kind, owner = row or ("", "")
-    if kind != "p":
-        raise MaintenanceError("The schema is too old to be maintained: payment-token db upgrade")
-    await connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(owner)))
 
 
 def _storage() -> sql.Composable:

@@ -44,9 +44,11 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         **_LEASE,
         **_EPOCH_KEYS,
         **_RECORDING,
-        # For its share locks, which ask for UPDATE of some column. The checks of the table tie the status to revoked_at:
-        # whoever may not change both changes neither.
-        "payment_tokens": "SELECT, UPDATE (status)",
+        # It ends SAD. The status is for its share locks, which ask for UPDATE of some column: the checks of the table tie
+        # it to revoked_at, and whoever may not change both changes neither.
+        "payment_tokens": (
+            "SELECT, UPDATE (status, sealed_sad, sad_destroyed_at, sad_unrecoverable_from)"
+        ),
         "encryption_keys": "SELECT",
     },
     ROTATOR: {

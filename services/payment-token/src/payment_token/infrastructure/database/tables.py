@@ -65,10 +65,17 @@ payment_tokens = Table(
     Column("sealed_sad", LargeBinary),
     Column("sad_deadline", _time),
     Column("sad_destroyed_at", _time),
+    Column("sad_unrecoverable_from", _time),
     CheckConstraint("status IN ('active', 'revoked')", name="status"),
     CheckConstraint("(status = 'revoked') = (revoked_at IS NOT NULL)", name="revoked_at"),
     CheckConstraint(
         "status = 'active' OR (sealed_pan IS NULL AND sealed_sad IS NULL)", name="shredded"
+    ),
+    # Of tokens that still have SAD, so that what is overdue is found at any size of the table.
+    Index(
+        "payment_tokens_sad_deadline_idx",
+        "sad_deadline",
+        postgresql_where=text("sealed_sad IS NOT NULL"),
     ),
     postgresql_partition_by="RANGE (purge_day)",
 )

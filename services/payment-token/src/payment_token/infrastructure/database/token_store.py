@@ -6,15 +6,15 @@ together (:mod:`group_commit`).
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from psycopg import AsyncConnection
 
-from payment_token.domain.errors import IdempotencyInProgressError
+from payment_token.domain.errors import IdempotencyInProgressError, OverloadedError
 from payment_token.domain.identifiers import MerchantId
-from payment_token.domain.token import Claim, NewToken, StoredToken
+from payment_token.domain.token import Claim, NewToken, SADEnd, StoredToken
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.columns import text_column
 from payment_token.infrastructure.database.faults import batch_connection_of, connection_of
@@ -42,6 +42,21 @@ UPDATE payment_tokens
        sad_destroyed_at = CASE WHEN sad_deadline IS NOT NULL
                                THEN coalesce(sad_destroyed_at, clock_timestamp()) END
  WHERE merchant_id = %s AND purge_day = %s AND token_id = %s
+"""
+
+# Whichever epoch key of that minute sealed the SAD is dead by then. Where they are gone from their table, by their time or
+# by a crash, it is said when the longest epoch and the longest life of SAD have passed.
+_END_SAD = """
+UPDATE payment_tokens
+   SET sealed_sad = NULL,
+       sad_destroyed_at = coalesce(sad_destroyed_at, clock_timestamp()),
+       sad_unrecoverable_from = coalesce(
+           sad_unrecoverable_from,
+           (SELECT max(dies_at) FROM sad_epoch_keys
+             WHERE starts_at <= created_at + interval '1 minute' AND ends_at >= created_at - interval '1 minute'),
+           created_at + interval '48 hours 1 minute')
+ WHERE purge_day = {day} AND merchant_id = %s AND token_id = %s AND sad_deadline IS NOT NULL
+RETURNING sad_destroyed_at, sad_unrecoverable_from
 """
 
 
@@ -100,6 +115,28 @@ class PostgresTokenStore:
                 _REVOKE, (merchant_id, token_id.purge_day, token_id.text)
             )
             return cursor.rowcount == 1
+
+    async def end_sad(
+        self,
+        merchant_id: MerchantId,
+        token_id: TokenId,
+        record: Callable[[], Awaitable[None]],
+    ) -> SADEnd | None:
+        row, is_held = None, False
+        try:
+            # The lock of the row keeps releases out until the end of the transaction.
+            async with connection_of(self._pool) as connection:
+                cursor = await connection.execute(
+                    on_day(_END_SAD, token_id.purge_day), (merchant_id, token_id.text)
+                )
+                row = await cursor.fetchone()
+                if row is not None:
+                    await record()
+        except IdempotencyInProgressError:
+            is_held = True
+        if is_held:
+            raise OverloadedError
+        return None if row is None else SADEnd(*row)
 
     async def _get_many(self, names: Sequence[_TokenName]) -> Sequence[StoredToken | None]:
         async with batch_connection_of(self._batches) as connection:

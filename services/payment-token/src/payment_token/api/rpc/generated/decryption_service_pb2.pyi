@@ -1,3 +1,6 @@
+import datetime
+
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -22,6 +25,13 @@ class SADStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SAD_STATUS_LIVE: _ClassVar[SADStatus]
     SAD_STATUS_EXPIRED: _ClassVar[SADStatus]
     SAD_STATUS_DESTROYED: _ClassVar[SADStatus]
+
+class AuthorizationOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUTHORIZATION_OUTCOME_UNSPECIFIED: _ClassVar[AuthorizationOutcome]
+    AUTHORIZATION_OUTCOME_APPROVED: _ClassVar[AuthorizationOutcome]
+    AUTHORIZATION_OUTCOME_DECLINED: _ClassVar[AuthorizationOutcome]
+    AUTHORIZATION_OUTCOME_CANCELLED: _ClassVar[AuthorizationOutcome]
 RELEASE_FIELD_UNSPECIFIED: ReleaseField
 RELEASE_FIELD_PAN: ReleaseField
 RELEASE_FIELD_EXPIRY: ReleaseField
@@ -32,6 +42,10 @@ SAD_STATUS_NONE: SADStatus
 SAD_STATUS_LIVE: SADStatus
 SAD_STATUS_EXPIRED: SADStatus
 SAD_STATUS_DESTROYED: SADStatus
+AUTHORIZATION_OUTCOME_UNSPECIFIED: AuthorizationOutcome
+AUTHORIZATION_OUTCOME_APPROVED: AuthorizationOutcome
+AUTHORIZATION_OUTCOME_DECLINED: AuthorizationOutcome
+AUTHORIZATION_OUTCOME_CANCELLED: AuthorizationOutcome
 
 class DecryptRequest(_message.Message):
     __slots__ = ("request_id", "payment_token", "merchant_id", "purpose", "fields")
@@ -95,3 +109,27 @@ class SensitiveAuthenticationData(_message.Message):
     track2: str
     emv: str
     def __init__(self, service_code: _Optional[str] = ..., cvv: _Optional[str] = ..., track1: _Optional[str] = ..., track2: _Optional[str] = ..., emv: _Optional[str] = ...) -> None: ...
+
+class CompleteAuthorizationRequest(_message.Message):
+    __slots__ = ("request_id", "payment_token", "merchant_id", "outcome")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MERCHANT_ID_FIELD_NUMBER: _ClassVar[int]
+    OUTCOME_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    payment_token: str
+    merchant_id: str
+    outcome: AuthorizationOutcome
+    def __init__(self, request_id: _Optional[str] = ..., payment_token: _Optional[str] = ..., merchant_id: _Optional[str] = ..., outcome: _Optional[_Union[AuthorizationOutcome, str]] = ...) -> None: ...
+
+class CompleteAuthorizationResponse(_message.Message):
+    __slots__ = ("sad_status", "sad_destroyed_at", "unrecoverable_from", "receipt")
+    SAD_STATUS_FIELD_NUMBER: _ClassVar[int]
+    SAD_DESTROYED_AT_FIELD_NUMBER: _ClassVar[int]
+    UNRECOVERABLE_FROM_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    sad_status: SADStatus
+    sad_destroyed_at: _timestamp_pb2.Timestamp
+    unrecoverable_from: _timestamp_pb2.Timestamp
+    receipt: str
+    def __init__(self, sad_status: _Optional[_Union[SADStatus, str]] = ..., sad_destroyed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., unrecoverable_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., receipt: _Optional[str] = ...) -> None: ...
