@@ -62,10 +62,7 @@ def create(
         None, "--burst", help="How many may come at once after a pause. Default: the rate."
     ),
 ) -> None:
-    """Make a key. Its secret is shown this once, alone on standard output.
-
-    payment-token api-keys create --merchant m_1 --scope tokens:write --expires-in 90d --rate 50 --burst 200
-    """
+    """Make a key. Its secret is shown this once, alone on standard output."""
     merchants, expiry = (
         merchants_of(merchant),
         expiry_of(expires_in, expires_at, never=never_expires),
@@ -102,9 +99,10 @@ def rotate(
     expires_at: str | None = ExpiresAt,
     never_expires: bool = NeverExpires,
 ) -> None:
-    """Make a successor: the same merchants, scopes and rate, another secret. The old key expires when the overlap is over.
+    """Replace a key without downtime. Both work until the overlap is over, when the old one expires.
 
-    It never lives longer than it would have. The new secret is shown this once, alone on standard output.
+    The new one has the same merchants, scopes and rate. The old one never lives longer than it would have. The new secret
+    is shown this once, alone on standard output.
     """
     both_work = parse_duration("--overlap", overlap)
     expiry = expiry_of(expires_in, expires_at, never=never_expires)
