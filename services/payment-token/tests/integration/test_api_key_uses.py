@@ -10,6 +10,7 @@ from payment_token.domain.errors import DatabaseUnavailableError
 from payment_token.infrastructure.database.api_key_uses import PostgresAPIKeyUses
 from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.noted_uses import NotedUses
+from tests.support.postgres_proxy import Way, postgres_proxy
 
 KEYS = [f"{number:016x}" for number in range(20)]
 
@@ -108,28 +109,40 @@ async def test_nobody_who_changes_a_key_waits_for_it_or_is_waited_for(
         assert revoked.rowcount == 1
 
 
-async def test_what_an_outage_kept_back_is_written_after_it(database_url: str, pool: Pool) -> None:
-    class Away:
-        def __init__(self) -> None:
-            self.is_away = True
-            self.store = PostgresAPIKeyUses(pool)
+async def test_what_an_outage_kept_back_is_written_after_it(database_url: str) -> None:
+    async with postgres_proxy(database_url) as wire, new_pool(wire.url) as pool:
+        uses = NotedUses(PostgresAPIKeyUses(pool))
+        uses.note(KEYS[0])
+        await pool.wait()
+        wire.cut_at(Way.TO_SERVER, 1)
+        with pytest.raises(DatabaseUnavailableError):
+            await uses.write()
+        uses.note(KEYS[1])
+        wire.heal()
 
-        async def note(self, key_ids: set[str]) -> None:
-            if self.is_away:
-                raise DatabaseUnavailableError
-            await self.store.note(key_ids)
-
-    store = Away()
-    uses = NotedUses(store)
-    uses.note(KEYS[0])
-    with pytest.raises(DatabaseUnavailableError):
         await uses.write()
-    uses.note(KEYS[1])
-    store.is_away = False
-
-    await uses.write()
 
     assert rows(database_url, "SELECT key_id FROM api_key_uses ORDER BY 1") == [
         (KEYS[0],),
         (KEYS[1],),
     ]
+
+
+async def test_a_database_that_answers_no_more_holds_up_nobody(database_url: str) -> None:
+    async with postgres_proxy(database_url) as wire, new_pool(wire.url) as pool:
+        uses = NotedUses(PostgresAPIKeyUses(pool))
+        uses.note(KEYS[0])
+        wire.go_silent(for_all=True)
+        writing = asyncio.create_task(uses.write())
+        await asyncio.sleep(0.1)
+
+        uses.note(KEYS[1])
+
+        assert not writing.done()
+        writing.cancel()
+        await asyncio.sleep(0)
+        wire.heal()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        await uses.write()
+    assert rows(database_url, "SELECT count(*) FROM api_key_uses") == [(2,)]

@@ -1,6 +1,5 @@
 """The adapters and use cases of one process."""
 
-import contextlib
 import os
 import random
 import time
@@ -118,11 +117,7 @@ class Service:
                     repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
                     repeated(service._uses.write, WRITE_INTERVAL_SECONDS),
                 ):
-                    try:
-                        yield service
-                    finally:
-                        with contextlib.suppress(PaymentTokenError):
-                            await service._uses.write()
+                    yield service
 
     def public_use_cases(self) -> PublicUseCases:
         settings = self.settings

@@ -5,7 +5,8 @@ from collections.abc import Collection
 from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.pool import Pool
 
-# A row that another process has at hand is left to it; one that is not a minute old stays as it is. Rows are locked and made in
+# A row that another process has at hand is left to it; one that is not a minute old stays as it is, so that
+# a key is written once a minute however many say it. Rows are locked and made in
 # the order of their ids, so that two processes never wait for each other crosswise.
 _NOTE = """
 WITH used AS (
