@@ -24,7 +24,7 @@ least(greatest(permits.spent_until, statement_timestamp()),
 # What is left of the burst there, in whole permits. A microsecond of rounding does not take one away.
 _FREE = f"""
 greatest(0, least(%(wanted)s, floor(
-    %(burst)s - %(rate)s * extract(epoch FROM {_FROM} - statement_timestamp()) + 0.01)))::integer
+    %(burst)s - %(rate)s * (extract(epoch FROM {_FROM} - statement_timestamp()) - 0.000001))))::integer
 """
 
 _LEASE = f"""
