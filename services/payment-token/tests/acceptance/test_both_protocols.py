@@ -133,17 +133,24 @@ def world(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def _keys(deployment: Deployment) -> dict[str, str]:
-    def secret(*merchants: str) -> str:
+    def secret(*merchants: str, more: tuple[str, ...] = ()) -> str:
         options = [word for merchant in merchants for word in ("--merchant", merchant)]
-        return deployment.run_here("api-keys", "create", *options).stdout.strip()
+        return deployment.run_here("api-keys", "create", *options, *more).stdout.strip()
 
-    revoked = secret(MERCHANT)
+    revoked, rotated = secret(MERCHANT), secret(MERCHANT)
     deployment.run_here("api-keys", "revoke", revoked.split("_")[1])
+    successor = deployment.run_here("api-keys", "rotate", rotated.split("_")[1]).stdout.strip()
     keys = {
         "own": deployment.api_key,
         "other": secret(OTHER),
         "both": secret(MERCHANT, OTHER),
         "revoked": revoked,
+        "expired": secret(MERCHANT, more=("--expires-in", "1s")),
+        "rotated": rotated,
+        "successor": successor,
+        "reads": secret(MERCHANT, more=("--scope", "tokens:read")),
+        "writes": secret(MERCHANT, more=("--scope", "tokens:write")),
+        "admin": secret(MERCHANT, more=("--scope", "admin")),
         "unknown": f"ptk_{'0' * 16}_{'a' * 43}",
         "malformed": "nonsense",
     }
@@ -318,7 +325,31 @@ CASES = [
     create_raw("too large", "payload_too_large", TOO_LARGE, own_words=True),
     *(
         create_raw(f"{key} API key, and no message", "unauthenticated", NOT_A_MESSAGE, key=key)
-        for key in ("none", "basic", "empty", "malformed", "unknown", "revoked")
+        for key in ("none", "basic", "empty", "malformed", "unknown", "revoked", "expired")
+    ),
+    *(
+        create_raw(f"{key} API key, and no message", "forbidden", NOT_A_MESSAGE, key=key)
+        for key in ("reads", "admin")
+    ),
+    *(create(f"{key} API key", "", key=key) for key in ("writes", "rotated", "successor")),
+    create("API key of another merchant", "forbidden", key="other"),
+    *(
+        on_token(f"{key} API key", operation, "active", "forbidden", key=key)
+        for operation, keys in (("view", ("writes", "admin")), ("revoke", ("reads", "admin")))
+        for key in keys
+    ),
+    *(
+        on_token(f"{key} API key", "view", "active", key=key)
+        for key in ("reads", "rotated", "successor")
+    ),
+    *(
+        on_token("API key of another merchant", operation, "active", "token_not_found", key="other")
+        for operation in ("view", "revoke")
+    ),
+    on_token("writes API key", "revoke", "revoked", key="writes"),
+    *(
+        on_token("expired API key", operation, "active", "unauthenticated", key="expired")
+        for operation in ("view", "revoke")
     ),
     *(
         Case(
@@ -442,6 +473,26 @@ def _check_same_body(case: Case, rest: dict[str, Any] | None, grpc: dict[str, An
     varying = _VARYING if case.operation == "create" else ("audit_receipt", "receipt")
     for name in set(rest) - set(varying):
         assert rest[name] == grpc[name], name
+
+
+@pytest.mark.parametrize("protocol", ["REST", "gRPC"])
+def test_a_key_that_comes_too_often_hears_when_to_come_again(world: World, protocol: str) -> None:
+    """Other keys of the same merchant go on, in both protocols."""
+    created = world.deployment.run_here(
+        "api-keys", "create", "--merchant", MERCHANT, "--rate", "1", "--burst", "1"
+    )
+    name = f"rate over {protocol}"
+    world.keys[name] = f"Bearer {created.stdout.strip()}"
+    named = Sent({"payment_token": world.tokens["active"]})
+
+    answers = [world.over(protocol, name, "known").view(named) for _ in range(20)]
+
+    assert answers[0].code == ""
+    limited = [answer for answer in answers if answer.code == "rate_limited"]
+    assert limited
+    assert {answer.more["retry_after_seconds"] for answer in limited} == {1}
+    for other in ("REST", "gRPC"):
+        assert world.over(other, "own", "known").view(named).code == ""
 
 
 def test_a_retry_over_the_other_protocol_gives_the_same_token(world: World) -> None:

@@ -56,7 +56,17 @@ def test_api_keys(deployment: Deployment, database: psycopg.Connection) -> None:
         deployment.run_here("api-keys", "revoke", key_id)
 
     (created,) = _of_key(records(database, "api_key_created"), key_id)
-    assert created["details"] == {"key_id": key_id, "name": "till 9", "merchants": "m_9"}
+    ended = created["details"].pop("expires_at")
+    assert created["details"] == {
+        "key_id": key_id,
+        "name": "till 9",
+        "merchants": "m_9",
+        "scopes": "tokens:read,tokens:write",
+        "rate": "unlimited",
+    }
+    assert database.execute(
+        "SELECT expires_at = %s FROM api_keys WHERE key_id = %s", (ended, key_id)
+    ).fetchone() == (True,)
     assert created["identity"].startswith("operator:")
     (revoked,) = _of_key(records(database, "api_key_revoked"), key_id)
     assert made.stdout.strip() not in json.dumps([created, revoked], default=str)

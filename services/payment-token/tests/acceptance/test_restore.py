@@ -32,6 +32,7 @@ class Restored:
     under_destroyed_key: str
     lost: str
     revoked_api_key: str
+    rotated_api_key: str
     size: int
 
     def recover(self, *arguments: str, check: bool = True) -> str:
@@ -66,7 +67,10 @@ def restored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Restored]:
 
 def made_and_restored(deployment: Deployment, server: RestorableServer, folder: Path) -> Restored:
     archive, checkpoints = folder / "archive", deployment.folder / "audit-checkpoints"
-    api_key = deployment.run_here("api-keys", "create", "--merchant", MERCHANT).stdout.strip()
+    api_key, rotated = (
+        deployment.run_here("api-keys", "create", "--merchant", MERCHANT).stdout.strip()
+        for _ in range(2)
+    )
     with deployment.serving() as service, service.public() as pos, service.worker() as worker:
         create = creating(deployment, service, pos)
         under_destroyed_key = create()
@@ -84,6 +88,7 @@ def made_and_restored(deployment: Deployment, server: RestorableServer, folder: 
         lost = create()
         assert service.release(worker, lost).status_code == 200
         deployment.run_here("api-keys", "revoke", api_key.split("_")[1])
+        deployment.run_here("api-keys", "rotate", rotated.split("_")[1], "--overlap", "1s")
         deployment.run_here("keys", "reencrypt")
         deployment.run_here("keys", "retire", "v1")
         deployment.run_here("keys", "destroy", "v1", "--confirm", "v1")
@@ -101,6 +106,7 @@ def made_and_restored(deployment: Deployment, server: RestorableServer, folder: 
         under_destroyed_key,
         lost,
         api_key,
+        rotated,
         size,
     )
 
@@ -123,6 +129,8 @@ def test_what_ended_stays_ended_after_a_real_restore(restored: Restored) -> None
     assert alive[restored.revoked_after] == alive[restored.under_destroyed_key] == "active"
     assert restored.lost not in alive
     assert restored.rows("SELECT count(*) FROM api_keys WHERE revoked_at IS NOT NULL") == [(0,)]
+    ended = "SELECT count(*) FROM api_keys WHERE expires_at < now()"
+    assert restored.rows(ended) == [(0,)]
     (size,) = restored.rows("SELECT max(tree_size) FROM audit_seals")[0]
     assert isinstance(size, int)
     assert size < restored.size
@@ -158,10 +166,9 @@ def check_the_service(restored: Restored, service: RunningService) -> None:
             answer = service.release(worker, token)
             assert (answer.status_code, answer.json()["code"]) == (410, "token_revoked")
         assert service.release(worker, restored.lost).status_code == 404
-        with service.public(
-            headers={"Authorization": f"Bearer {restored.revoked_api_key}"}
-        ) as integrator:
-            assert integrator.get(f"/v1/payment-tokens/{restored.kept}").status_code == 401
+        for secret in (restored.revoked_api_key, restored.rotated_api_key):
+            with service.public(headers={"Authorization": f"Bearer {secret}"}) as integrator:
+                assert integrator.get(f"/v1/payment-tokens/{restored.kept}").status_code == 401
         with service.public() as pos:
             again = service.create(pos, restored.deployment.body()).json()["payment_token"]
             assert service.release(worker, again).status_code == 200

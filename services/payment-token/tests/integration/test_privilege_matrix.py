@@ -21,6 +21,8 @@ MATRIX = """
     key_holders                   SIuD     SIuD     S        .        .           .
     sad_epoch_keys                SIT      SIT      Su       .        .           .
     api_keys                      S        .        SIu      .        .           .
+    api_key_uses                  SIu      .        S        .        .           .
+    api_key_permits               SIu      .        .        .        .           .
     base_derivation_keys          S        .        SIu      .        .           .
     devices                       S        .        SIu      .        .           .
     device_initial_keys           SI       .        SI       .        .           .
@@ -95,7 +97,9 @@ COLUMNS = {
     ("ingest", "key_holders", "u"): {"held", "lease_until"},
     ("vault", "key_holders", "u"): {"held", "lease_until"},
     ("rotator", "sad_epoch_keys", "u"): {"kms_key_id", "wrapped_key"},
-    ("rotator", "api_keys", "u"): {"revoked_at"},
+    ("rotator", "api_keys", "u"): {"revoked_at", "expires_at", "replaced_by"},
+    ("ingest", "api_key_uses", "u"): {"last_used_at"},
+    ("ingest", "api_key_permits", "u"): {"spent_until", "granted"},
     ("rotator", "base_derivation_keys", "u"): {"retired_at"},
     ("rotator", "devices", "u"): {"initial_key_ids"},
     ("ingest", "decrypt_audit_log", "i"): _RECORD,

@@ -233,12 +233,58 @@ async def test_what_ended_ends_again(log: Restorable) -> None:
         "revoked_tokens": 1,
         "ended_sad": 1,
         "revoked_api_keys": 1,
+        "shortened_api_keys": 0,
         "retired_bdks": 0,
         "ended_keys": 3,
         "unreadable_tokens": 1,
         "replay_marks": 0,
     }
     assert done.endings.made == {"api_keys": 1}
+
+
+async def test_an_api_key_does_not_come_back_to_a_longer_life(log: Restorable) -> None:
+    log.happens(happened())
+    with psycopg.connect(log.made.url) as database:
+        database.execute(
+            "INSERT INTO api_keys (key_id, name, merchants, secret_sha256, expires_at) VALUES"
+            " ('endless', '', '{}', '', NULL), ('long', '', '{}', '', '2040-01-01Z'), ('short', '', '{}', '', '2030-01-01Z'),"
+            " ('revoked', '', '{}', '', NULL), ('other', '', '{}', '', NULL)"
+        )
+    url = log.back_up()
+    log.happens(
+        *(
+            happened(kind, details={"key_id": name, "expires_at": expires_at})
+            for kind, name, expires_at in (
+                (EventKind.API_KEY_ROTATED, "endless", "2031-05-06T07:08:09.123456Z"),
+                (EventKind.API_KEY_EXPIRY_CHANGED, "long", "2032-01-01T00:00:00Z"),
+                (EventKind.API_KEY_ROTATED, "long", "2031-01-01T00:00:00Z"),
+                (EventKind.API_KEY_EXPIRY_CHANGED, "short", "2035-01-01T00:00:00Z"),
+                (EventKind.API_KEY_ROTATED, "revoked", "2031-01-01T00:00:00Z"),
+                (EventKind.API_KEY_REVOKED, "revoked", "2031-01-01T00:00:00Z"),
+                (EventKind.API_KEY_CREATED, "other", "2031-01-01T00:00:00Z"),
+                (EventKind.API_KEY_EXPIRY_CHANGED, "other", "never"),
+                (EventKind.API_KEY_ROTATED, "unknown", "2031-01-01T00:00:00Z"),
+            )
+        )
+    )
+    await exported(log)
+
+    done = await log.recover(url)
+
+    found = (
+        "SELECT key_id, expires_at::text, revoked_at IS NULL, replaced_by FROM api_keys ORDER BY 1"
+    )
+    with psycopg.connect(url, options="-c timezone=UTC") as database:
+        assert database.execute(found).fetchall() == [
+            ("endless", "2031-05-06 07:08:09.123456+00", True, None),
+            ("long", "2031-01-01 00:00:00+00", True, None),
+            ("other", None, True, None),
+            ("revoked", None, False, None),
+            ("short", "2030-01-01 00:00:00+00", True, None),
+        ]
+    counts = done.applied.counts
+    assert (counts["revoked_api_keys"], counts["shortened_api_keys"]) == (1, 2)
+    assert not (await log.recover(url)).changes
 
 
 def key(change: str, purpose: str, version: str, **details: str) -> AuditEvent:

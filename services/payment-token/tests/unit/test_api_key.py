@@ -2,18 +2,28 @@ import base64
 import dataclasses
 import hashlib
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payment_token.domain.api_key import APIKey, PresentedKey, new_api_key
+from payment_token.domain.api_key import (
+    DEFAULT_SCOPES,
+    APIKey,
+    KeyReading,
+    PresentedKey,
+    Scope,
+    new_api_key,
+    successor_of,
+)
 from payment_token.domain.errors import ForbiddenError, UnauthenticatedError
 from payment_token.domain.identifiers import MerchantId
+from payment_token.domain.permits import Rate
 from payment_token.domain.sensitive import SensitiveText
 
 ONE, OTHER = MerchantId("m_4711"), MerchantId("m_4712")
+NOW = datetime(2026, 7, 2, 12, tzinfo=UTC)
 GOOD = "ptk_0123456789abcdef_" + "A-_z" * 10 + "A-_"
 
 
@@ -29,7 +39,7 @@ def test_a_new_key_authenticates():
     key, text = new_api_key("till", (ONE,), os.urandom)
     presented = PresentedKey.parse(text)
     assert presented.key_id == key.key_id
-    key.authenticate(presented)
+    key.authenticate(presented, NOW)
 
 
 def test_a_new_key_is_made_of_64_and_256_random_bits():
@@ -54,18 +64,25 @@ def test_what_is_stored_and_presented_shows_no_secret():
 def test_every_key_that_is_made_can_be_presented(key_id, secret):
     key, text = new_api_key("till", (ONE,), lambda size: key_id if size == 8 else secret)
     assert len(text.reveal()) == len(GOOD)
-    key.authenticate(PresentedKey.parse(text))
+    key.authenticate(PresentedKey.parse(text), NOW)
 
 
-def test_a_wrong_secret_and_a_revoked_key_are_refused_alike():
+def test_a_wrong_secret_and_a_key_that_has_ended_are_refused_alike():
     key, text = new_api_key("till", (ONE,), os.urandom)
     _, other = new_api_key("till", (ONE,), os.urandom)
     revoked = dataclasses.replace(key, revoked_at=datetime(2026, 7, 1, tzinfo=UTC))
+    expired = dataclasses.replace(key, expires_at=NOW)
 
     refusals = []
-    for stored, presented in ((key, other), (revoked, text), (revoked, other)):
+    for stored, presented in (
+        (key, other),
+        (revoked, text),
+        (revoked, other),
+        (expired, text),
+        (expired, other),
+    ):
         with pytest.raises(UnauthenticatedError) as refusal:
-            stored.authenticate(PresentedKey.parse(presented))
+            stored.authenticate(PresentedKey.parse(presented), NOW)
         refusals.append(refusal.value.detail)
     assert set(refusals) == {UnauthenticatedError.default_detail}
 
@@ -133,3 +150,51 @@ def test_a_key_acts_for_nobody_else(named):
     with pytest.raises(ForbiddenError) as refusal:
         of(ONE).acting_for(MerchantId(named))
     assert ONE not in refusal.value.detail
+
+
+def test_a_key_ends_at_its_instant_and_not_before():
+    instant = timedelta(microseconds=1)
+    key, text = new_api_key("till", (ONE,), os.urandom, expires_at=NOW)
+    presented = PresentedKey.parse(text)
+
+    key.authenticate(presented, NOW - instant)
+    for late in (NOW, NOW + instant):
+        with pytest.raises(UnauthenticatedError):
+            key.authenticate(presented, late)
+    assert KeyReading(key, NOW - instant).seconds_left == pytest.approx(1e-6)
+    assert KeyReading(of(ONE), NOW).seconds_left == float("inf")
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_a_scope_includes_no_other(scope):
+    key = dataclasses.replace(of(ONE), scopes=frozenset({scope}))
+
+    key.require(scope)
+    for other in set(Scope) - {scope}:
+        with pytest.raises(ForbiddenError, match=f"lacks the scope {other}"):
+            key.require(other)
+
+
+def test_without_being_asked_a_key_may_do_all_that_concerns_tokens():
+    assert of(ONE).scopes == DEFAULT_SCOPES == {Scope.TOKENS_READ, Scope.TOKENS_WRITE}
+
+
+def test_a_successor_may_do_the_same_under_another_id_and_secret():
+    key, text = new_api_key(
+        "till", (ONE, OTHER), os.urandom, scopes=frozenset({Scope.ADMIN}), rate=Rate(5, 9)
+    )
+    successor, other_text = successor_of(key, os.urandom, NOW)
+
+    assert (successor.name, successor.merchants) == (key.name, key.merchants)
+    assert (successor.scopes, successor.rate) == (key.scopes, key.rate)
+    assert successor.expires_at == NOW
+    assert successor.key_id != key.key_id
+    assert other_text.reveal() != text.reveal()
+    with pytest.raises(UnauthenticatedError):
+        key.authenticate(PresentedKey.parse(other_text), NOW)
+
+
+@pytest.mark.parametrize(("per_second", "burst"), [(0, 1), (1, 0), (-1, 5), (10**9, 1)])
+def test_a_rate_of_nothing_is_none(per_second, burst):
+    with pytest.raises(ValueError, match="a rate and its burst"):
+        Rate(per_second, burst)

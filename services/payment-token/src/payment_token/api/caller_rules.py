@@ -1,26 +1,43 @@
-"""What a caller of the public API says of itself, in either protocol: its API key, its idempotency key, its merchant."""
+"""What a caller of the public API says of itself, in either protocol: its API key, its idempotency key, its merchant.
+
+Here alone is decided whether a key may do what is asked, and whether it comes too often.
+"""
 
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from payment_token.domain.api_key import APIKey, PresentedKey
+from payment_token.domain.api_key import APIKey, PresentedKey, Scope
 from payment_token.domain.errors import (
     IdempotencyKeyMissingError,
     InvalidFieldError,
     UnauthenticatedError,
 )
 from payment_token.domain.identifiers import IDEMPOTENCY_KEY, MERCHANT_ID, MerchantId
+from payment_token.domain.permits import Permits
 from payment_token.domain.sensitive import SensitiveText
 
 
 class APIKeys(Protocol):
     async def authenticate(self, presented: PresentedKey) -> APIKey:
-        """Raises UnauthenticatedError for an unknown id, a wrong secret and a revoked key, all alike."""
+        """Raises UnauthenticatedError for an unknown id, a wrong secret, a revoked and an expired key, all alike."""
         ...
 
 
-async def authenticated(authorization: Sequence[str], api_keys: APIKeys) -> APIKey:
-    """``authorization`` is every value that came under this name: more than one is none."""
+async def authenticated(
+    authorization: Sequence[str], api_keys: APIKeys, scope: Scope, permits: Permits
+) -> APIKey:
+    """The key, which has the scope, and a permit of its rate for this request. All of it before anything of a body is read.
+
+    ``authorization`` is every value that came under this name: more than one is none. Raises UnauthenticatedError,
+    ForbiddenError, RateLimitedError.
+    """
+    api_key = await _known(authorization, api_keys)
+    api_key.require(scope)
+    await permits.take(api_key.key_id, api_key.rate)
+    return api_key
+
+
+async def _known(authorization: Sequence[str], api_keys: APIKeys) -> APIKey:
     scheme, _, text = (authorization[0] if len(authorization) == 1 else "").partition(" ")
     if scheme.lower() != "bearer":
         raise UnauthenticatedError

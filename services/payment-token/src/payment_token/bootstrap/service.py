@@ -24,7 +24,9 @@ from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRotatingKeys
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
+from payment_token.infrastructure.database.api_key_permits import PostgresPermitStore
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
+from payment_token.infrastructure.database.api_key_uses import PostgresAPIKeyUses
 from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
@@ -33,6 +35,8 @@ from payment_token.infrastructure.database.device_directory import PostgresDevic
 from payment_token.infrastructure.database.partitions import PostgresPartitions
 from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
+from payment_token.infrastructure.leased_permits import LeasedPermits
+from payment_token.infrastructure.noted_uses import WRITE_INTERVAL_SECONDS, NotedUses
 from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import Settings
@@ -63,9 +67,15 @@ class Service:
         self.clock = clock
         self.keys = keys
         self._batches = batches
+        self.api_key_store = PostgresAPIKeyStore(pool)
+        self._uses = NotedUses(PostgresAPIKeyUses(pool))
         self.api_keys = RecognisedAPIKeys(
-            PostgresAPIKeyStore(pool), time.monotonic, random.SystemRandom().random
+            self.api_key_store,
+            time.monotonic,
+            random.SystemRandom().random,
+            note_use=self._uses.note,
         )
+        self._permits = LeasedPermits(PostgresPermitStore(pool), time.monotonic)
         self.directory = PostgresDeviceDirectory(pool)
         self._arrivals = PostgresArrivals(
             pool, batches, settings.bdk_kms_key_id, defaults_allowed=settings.in_development
@@ -105,7 +115,10 @@ class Service:
                 keys.kept_fresh(),
             ):
                 service = cls(settings, pool, batches, clock, keys, audit_log)
-                async with repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS):
+                async with (
+                    repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
+                    repeated(service._uses.write, WRITE_INTERVAL_SECONDS),
+                ):
                     yield service
 
     def public_use_cases(self) -> PublicUseCases:
@@ -137,6 +150,7 @@ class Service:
             view_token=ViewToken(clock=self.clock, store=self._store),
             revoke_token=RevokeToken(store=self._store, audit_log=self.audit_log),
             api_keys=self.api_keys,
+            permits=self._permits,
         )
 
     def internal_use_cases(self, policies: WorkerPolicyFile) -> InternalUseCases:

@@ -85,7 +85,9 @@ COMMANDS = {
         "The worker policy: ask it, and test it, before a service reads it.",
         more={"test": "policy_cases:run_cases"},
     ),
-    "api-keys": Command("api_keys:app", "API keys of POS integrators."),
+    "api-keys": Command(
+        "api_keys:app", "API keys of POS integrators.", more={"list": "api_keys_listed:list_keys"}
+    ),
     "simulate": Command("simulate:app", "Terminals in software."),
 }
 

@@ -11,6 +11,7 @@ from payment_token.bootstrap.service import AUDIT_MONTHS_MISSING, PARTITIONS_MIS
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.serve import default_roles
 from payment_token.cli.terminal import console, listing
+from payment_token.domain.api_key_review import advice_on
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.version import KeyState
@@ -111,6 +112,7 @@ async def _service_checks(
             rows += [("ok", "keys", "open"), *await _age_rows(service)]
             if settings.local_keystore_file is not None:
                 service.keys.custodians.local_keystore.check()
+        rows += await _api_key_rows(service) if makes_tokens else []
         failing = await (service.readiness() if makes_tokens else service.readiness_to_release())
         milliseconds = service.clock.error_seconds() * 1000
     rows += [("ok", "certificates and policy", "load")]
@@ -133,6 +135,16 @@ async def _bdk_rows(service: Service) -> list[tuple[str, str, str]]:
         _self_test_row(await prove_bdk(service.keys.custodians, known.bdk, known.key_check_value))
         for known in await service.directory.list_bdks()
         if known.retired_at is None
+    ]
+
+
+async def _api_key_rows(service: Service) -> list[tuple[str, str, str]]:
+    """Those that want attention. In development, the key of `dev init` may live for ever."""
+    may_live_for_ever = service.settings.in_development
+    return [
+        (Severity.UNWISE.value, f"API key {reading.key.key_id}", advice)
+        for reading in await service.api_key_store.list_all()
+        for advice in advice_on(reading, may_live_for_ever=may_live_for_ever)
     ]
 
 

@@ -17,6 +17,7 @@ _SAID = {
     "revoked_tokens": "tokens are revoked again, and shredded",
     "ended_sad": "tokens lose their sensitive authentication data again",
     "revoked_api_keys": "API keys are revoked again",
+    "shortened_api_keys": "API keys expire when the log says again",
     "retired_bdks": "base derivation keys are retired again",
     "ended_keys": "key versions are as the log says: retired, destroyed, or made since and lost",
     "unreadable_tokens": "tokens are under keys that were destroyed: nothing opens them, so they are revoked",

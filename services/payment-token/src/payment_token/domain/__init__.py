@@ -11,7 +11,7 @@ What they are made of:
   :mod:`payload_cipher`
 * a card: :mod:`card_data`, :mod:`cleartext_guard`
 * a token: :mod:`token_id`, :mod:`token`, :mod:`sealing`, :mod:`keys`, :mod:`request_fingerprint`
-* who may: :mod:`api_key`, :mod:`worker_policy`; and what is recorded: :mod:`audit`
+* who may, and how often: :mod:`api_key`, :mod:`permits`, :mod:`worker_policy`; and what is recorded: :mod:`audit`
 
 :mod:`ports` is what they need from outside, :mod:`errors` what can go wrong, :mod:`sensitive` how a secret is held.
 """

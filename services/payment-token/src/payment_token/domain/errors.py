@@ -135,8 +135,14 @@ class ForbiddenError(NotPermittedError):
 
 
 class RateLimitedError(NotPermittedError):
+    """``retry_after_seconds`` is when waiting has an end; ``None`` is the usual time of the error table."""
+
     code = "rate_limited"
     default_detail = "Too many requests. Wait before trying again."
+
+    def __init__(self, detail: str | None = None, retry_after_seconds: int | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(detail)
 
 
 # --- There is no such thing -----------------------------------------------------------------------------------------

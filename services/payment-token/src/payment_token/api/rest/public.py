@@ -28,10 +28,11 @@ from payment_token.api.rest.request_context import (
     request_id_of,
 )
 from payment_token.api.rest.token_models import CreateTokenBody, TokenBody, token_document
-from payment_token.domain.api_key import APIKey
+from payment_token.domain.api_key import APIKey, Scope
 from payment_token.domain.audit import Actor
 from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.identifiers import MerchantId
+from payment_token.domain.permits import Permits
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise, Tokenised
@@ -46,6 +47,7 @@ class PublicUseCases:
     view_token: ViewToken
     revoke_token: RevokeToken
     api_keys: APIKeys
+    permits: Permits
 
 
 def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
@@ -60,12 +62,12 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
         response_model=TokenBody,
         responses={
             200: {"model": TokenBody, "description": "Replay of an earlier request under this key"},
-            **problems(400, 401, 403, 409, 410, 413, 415, 422, 503),
+            **problems(400, 401, 403, 409, 410, 413, 415, 422, 429, 503),
         },
         openapi_extra={**request_body(CreateTokenBody), "parameters": token_headers()},
     )
     async def create(request: Request) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys)
+        api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
         body = await read_body(request, CreateTokenBody)
         check_request_id(request)
         tokenise_request = body.to_domain(_idempotency_key(request))
@@ -81,11 +83,11 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
         "/payment-tokens:batch",
         summary="Tokenise up to 500 card reads",
         response_model=BatchResultsBody,
-        responses=problems(400, 401, 413, 415, 422, 503),
+        responses=problems(400, 401, 403, 413, 415, 422, 429, 503),
         openapi_extra=request_body(CreateBatchBody),
     )
     async def create_batch(request: Request) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys)
+        api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
         with batches.admitted():
             items = (await read_body(request, CreateBatchBody, CREATE_LIMIT_BYTES)).items
             check_request_id(request)
@@ -93,7 +95,7 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
                 raise InvalidFieldError(
                     "Idempotency-Key", "each item of a batch has one of its own"
                 )
-            outcomes = await _tokenised(use_cases.tokenise, batches, api_key, items)
+            outcomes = await _tokenised(use_cases, batches, api_key, items)
             return batch_response(
                 len(items), outcomes, _result, request_id_of(request), hints=hints
             )
@@ -102,11 +104,11 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
         "/payment-tokens/{payment_token}",
         summary="The masked view of a token",
         response_model=TokenBody,
-        responses=problems(401, 403, 404, 410, 422, 503),
+        responses=problems(401, 403, 404, 410, 422, 429, 503),
         openapi_extra={"parameters": [merchant_parameter()]},
     )
     async def view(request: Request, payment_token: str) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys)
+        api_key = await _authenticated(request, use_cases, Scope.TOKENS_READ)
         merchant_id = _merchant(request, api_key)
         return _json(await use_cases.view_token(merchant_id, payment_token))
 
@@ -114,11 +116,11 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
         "/payment-tokens/{payment_token}",
         summary="Revoke a token and shred its card data",
         status_code=204,
-        responses=problems(401, 403, 404, 422, 503),
+        responses=problems(401, 403, 404, 422, 429, 503),
         openapi_extra={"parameters": [merchant_parameter()]},
     )
     async def revoke(request: Request, payment_token: str) -> Response:
-        api_key = await _authenticated(request, use_cases.api_keys)
+        api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
         merchant_id = _merchant(request, api_key)
         await use_cases.revoke_token(
             _caller(request, api_key), request_id_of(request), merchant_id, payment_token
@@ -128,18 +130,22 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
     return router
 
 
-async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
-    return await authenticated(header_values(request, b"authorization"), api_keys)
+async def _authenticated(request: Request, use_cases: PublicUseCases, scope: Scope) -> APIKey:
+    given = header_values(request, b"authorization")
+    return await authenticated(given, use_cases.api_keys, scope, use_cases.permits)
 
 
 async def _tokenised(
-    tokenise: Tokenise, batches: Batches, api_key: APIKey, items: Sequence[object]
+    use_cases: PublicUseCases, batches: Batches, api_key: APIKey, items: Sequence[object]
 ) -> Mapping[int, Tokenised | Exception]:
     async def tokenise_one(place: int) -> Tokenised:
+        # A batch costs as many permits as it has items. The one that let it in is that of its first.
+        if place:
+            await use_cases.permits.take(api_key.key_id, api_key.rate)
         body = validated(CreateItemBody, items[place])
         request = body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
         api_key.acting_for(request.merchant_id)
-        return await tokenise(request)
+        return await use_cases.tokenise(request)
 
     batch = Batch(batches, tokenise_one)
     # A key that comes twice is a replay of the first, or another request under its key.

@@ -9,7 +9,7 @@ from payment_token.api.rpc.generated import token_service_pb2 as pb
 from payment_token.api.rpc.methods import Operations
 from payment_token.api.rpc.token_messages import create_body, token_message
 from payment_token.api.strict_json import check_texts
-from payment_token.domain.api_key import APIKey
+from payment_token.domain.api_key import APIKey, Scope
 from payment_token.domain.audit import Actor
 from payment_token.domain.identifiers import MerchantId
 
@@ -18,7 +18,7 @@ SERVICE = pb.DESCRIPTOR.services_by_name["TokenService"]
 
 def token_operations(use_cases: PublicUseCases) -> Operations:
     async def create(call: Call) -> Message:
-        api_key = await _authenticated(call, use_cases)
+        api_key = await _authenticated(call, use_cases, Scope.TOKENS_WRITE)
         message = call.read(pb.CreateTokenRequest)
         call.take_request_id(message.request_id)
         body = create_body(message)
@@ -29,14 +29,14 @@ def token_operations(use_cases: PublicUseCases) -> Operations:
         return pb.CreateTokenResponse(token=token_message(result.token), replayed=result.replayed)
 
     async def view(call: Call) -> Message:
-        api_key = await _authenticated(call, use_cases)
+        api_key = await _authenticated(call, use_cases, Scope.TOKENS_READ)
         message = call.read(pb.GetTokenRequest)
         merchant_id = _merchant(call, message, api_key)
         token = await use_cases.view_token(merchant_id, message.payment_token)
         return pb.GetTokenResponse(token=token_message(token))
 
     async def revoke(call: Call) -> Message:
-        api_key = await _authenticated(call, use_cases)
+        api_key = await _authenticated(call, use_cases, Scope.TOKENS_WRITE)
         message = call.read(pb.DeleteTokenRequest)
         merchant_id = _merchant(call, message, api_key)
         caller = Actor(f"api-key:{api_key.key_id}", call.source)
@@ -46,8 +46,9 @@ def token_operations(use_cases: PublicUseCases) -> Operations:
     return {"CreateToken": create, "GetToken": view, "DeleteToken": revoke}
 
 
-async def _authenticated(call: Call, use_cases: PublicUseCases) -> APIKey:
-    return await authenticated(call.values("authorization"), use_cases.api_keys)
+async def _authenticated(call: Call, use_cases: PublicUseCases, scope: Scope) -> APIKey:
+    given = call.values("authorization")
+    return await authenticated(given, use_cases.api_keys, scope, use_cases.permits)
 
 
 def _merchant(

@@ -19,6 +19,8 @@ class EventKind(StrEnum):
     AUTHORIZATION_COMPLETED = "authorization_completed"
     TOKENS_PURGED = "tokens_purged"
     API_KEY_CREATED = "api_key_created"
+    API_KEY_ROTATED = "api_key_rotated"
+    API_KEY_EXPIRY_CHANGED = "api_key_expiry_changed"
     API_KEY_REVOKED = "api_key_revoked"
     POLICY_LOADED = "policy_loaded"
     KEY_CHANGED = "key_changed"

@@ -7,7 +7,7 @@ heard of an outage. Ending what somebody wanted ended is the safe side.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from payment_token.domain.audit import EventKind
@@ -55,11 +55,12 @@ class KeyFate:
 
 @dataclass(slots=True)
 class Endings:
-    """``api_keys`` and ``bdks`` by their ids. ``made`` counts what was made since and cannot be made again from records."""
+    """``api_keys`` and ``bdks`` by their ids, ``expiring`` the API keys whose end came nearer. ``made`` counts what was made since and cannot be made again from records."""
 
     revoked: dict[str, TokenEnd] = field(default_factory=dict)
     completed: dict[str, TokenEnd] = field(default_factory=dict)
     api_keys: dict[str, datetime] = field(default_factory=dict)
+    expiring: dict[str, datetime] = field(default_factory=dict)
     bdks: dict[str, datetime] = field(default_factory=dict)
     keys: dict[tuple[KeyPurpose, str], KeyFate] = field(default_factory=dict)
     made: dict[str, int] = field(default_factory=dict)
@@ -98,6 +99,16 @@ def _read_token_end(ends: dict[str, TokenEnd], content: Mapping[str, Any], at: d
 
 def _read_api_key_revoked(endings: Endings, content: Mapping[str, Any], at: datetime) -> None:
     endings.api_keys.setdefault(str(_details(content).get("key_id")), at)
+
+
+def _read_api_key_expiring(endings: Endings, content: Mapping[str, Any], _: datetime) -> None:
+    details = _details(content)
+    key_id = str(details.get("key_id"))
+    try:
+        expires_at = datetime.fromisoformat(str(details.get("expires_at"))).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return
+    endings.expiring[key_id] = min(expires_at, endings.expiring.get(key_id, expires_at))
 
 
 def _read_api_key_created(endings: Endings, _: Mapping[str, Any], __: datetime) -> None:
@@ -161,6 +172,8 @@ _READERS: dict[str, Callable[[Endings, Mapping[str, Any], datetime], None]] = {
     EventKind.TOKEN_REVOKED: _read_revoked,
     EventKind.AUTHORIZATION_COMPLETED: _read_completed,
     EventKind.API_KEY_REVOKED: _read_api_key_revoked,
+    EventKind.API_KEY_ROTATED: _read_api_key_expiring,
+    EventKind.API_KEY_EXPIRY_CHANGED: _read_api_key_expiring,
     EventKind.API_KEY_CREATED: _read_api_key_created,
     EventKind.KEY_CHANGED: _read_key,
 }

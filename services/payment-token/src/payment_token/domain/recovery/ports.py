@@ -26,6 +26,7 @@ class Applied:
     revoked_tokens: int = 0
     ended_sad: int = 0
     revoked_api_keys: int = 0
+    shortened_api_keys: int = 0
     retired_bdks: int = 0
     ended_keys: int = 0
     unreadable_tokens: int = 0

@@ -29,6 +29,12 @@ UPDATE payment_tokens SET sealed_sad = NULL, sad_destroyed_at = at
 
 _REVOKE_API_KEY = "UPDATE api_keys SET revoked_at = %s WHERE key_id = %s AND revoked_at IS NULL"
 
+# What replaced a rotated key is lost. It is not noted as replaced, so that it can be rotated once more.
+_SHORTEN_API_KEY = """
+UPDATE api_keys SET expires_at = %(at)s
+ WHERE key_id = %(key)s AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > %(at)s)
+"""
+
 _RETIRE_BDK = (
     "UPDATE base_derivation_keys SET retired_at = %s WHERE bdk_id = %s AND retired_at IS NULL"
 )
@@ -104,6 +110,7 @@ async def end_again(connection: AsyncConnection, endings: Endings, environment: 
         revoked_tokens=revoked,
         ended_sad=completed,
         revoked_api_keys=await _end_each(connection, _REVOKE_API_KEY, endings.api_keys),
+        shortened_api_keys=await _shorten_api_keys(connection, endings.expiring),
         retired_bdks=await _end_each(connection, _RETIRE_BDK, endings.bdks),
         ended_keys=keys,
         unreadable_tokens=(
@@ -137,6 +144,15 @@ async def _end_each(
         [
             (await connection.execute(statement.encode(), (at, name))).rowcount
             for name, at in ends.items()
+        ]
+    )
+
+
+async def _shorten_api_keys(connection: AsyncConnection, expiring: Mapping[str, datetime]) -> int:
+    return sum(
+        [
+            (await connection.execute(_SHORTEN_API_KEY, {"key": key_id, "at": at})).rowcount
+            for key_id, at in expiring.items()
         ]
     )
 

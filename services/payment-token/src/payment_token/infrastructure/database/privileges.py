@@ -37,6 +37,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "devices": "SELECT",
         "base_derivation_keys": "SELECT",
         "api_keys": "SELECT",
+        "api_key_uses": "SELECT, INSERT, UPDATE (last_used_at)",
+        "api_key_permits": "SELECT, INSERT, UPDATE (spent_until, granted)",
         "encryption_keys": "SELECT",
     },
     VAULT: {
@@ -69,7 +71,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "base_derivation_keys": "SELECT, INSERT, UPDATE (retired_at)",
         "devices": "SELECT, INSERT, UPDATE (initial_key_ids)",
         "device_initial_keys": "SELECT, INSERT",
-        "api_keys": "SELECT, INSERT, UPDATE (revoked_at)",
+        "api_keys": "SELECT, INSERT, UPDATE (revoked_at, expires_at, replaced_by)",
+        "api_key_uses": "SELECT",
     },
     SEALER: {
         **_SCHEMA_VERSION,

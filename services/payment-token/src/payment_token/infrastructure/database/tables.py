@@ -13,6 +13,7 @@ from sqlalchemy import (
     DateTime,
     Identity,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
@@ -300,6 +301,43 @@ api_keys = Table(
     Column("secret_sha256", LargeBinary, nullable=False),
     Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
     Column("revoked_at", _time),
+    Column(
+        "scopes", ARRAY(Text), nullable=False, server_default=text("'{tokens:read,tokens:write}'")
+    ),
+    Column("expires_at", _time),
+    Column("rate_per_second", Integer),
+    Column("rate_burst", Integer),
+    Column("replaced_by", Text),
+    CheckConstraint(
+        "scopes <@ '{tokens:read,tokens:write,admin}'::text[] AND cardinality(scopes) > 0",
+        name="scopes",
+    ),
+    CheckConstraint(
+        "(rate_per_second IS NULL) = (rate_burst IS NULL) AND rate_per_second > 0 AND rate_burst > 0",
+        name="rate",
+    ),
+)
+
+# When each API key was last used, to the minute. A table of its own: whoever may write it, and so lock its rows, can hold up
+# no revocation, and every change stays on its page.
+api_key_uses = Table(
+    "api_key_uses",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("last_used_at", _time, nullable=False),
+    postgresql_with={"fillfactor": "50"},
+)
+
+# What API keys with a rate have used of it: until when their permits are given out, and how many were given last. UNLOGGED:
+# after a crash of the database everybody may begin with a full burst.
+api_key_permits = Table(
+    "api_key_permits",
+    metadata,
+    Column("key_id", Text, primary_key=True),
+    Column("spent_until", _time, nullable=False),
+    Column("granted", Integer, nullable=False),
+    prefixes=["UNLOGGED"],
+    postgresql_with={"fillfactor": "50"},
 )
 
 base_derivation_keys = Table(
