@@ -26,15 +26,18 @@ from payment_token.domain.enrolment import (
 )
 from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.release import Release
 from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.tokenise_request import TokeniseRequest
+from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.domain.worker_policy import ReleaseField, WorkerGrant, WorkerPolicy
 from tests.fakes.fixed_keys import FixedKeys
 from tests.fakes.memory_audit_log import MemoryAuditLog
 from tests.fakes.memory_token_store import MemoryTokenStore
+from tests.fakes.memory_worker_ledger import MemoryWorkerLedger
 
 MERCHANT = MerchantId("m_1")
 BDK = BaseDerivationKey("b_1", "local:b_1", BDKAlgorithm.AES_128, is_default=True)
@@ -74,6 +77,12 @@ class World:
                     frozenset({MERCHANT}), frozenset({"capture"}), frozenset(ReleaseField)
                 )
             }
+        )
+        self.ledger = MemoryWorkerLedger(self.now)
+        self.limits = WorkerLimits(self.ledger, lambda: self.time.timestamp())
+        self.over_limit: list[tuple[str, str]] = []
+        self.limit_refusals = LimitRefusals(
+            self.audit_log, self, lambda limit, worker: self.over_limit.append((limit, worker))
         )
         self.cryptography = CryptographyState(lambda failed: None)
         self._numbers = itertools.count()
@@ -135,6 +144,8 @@ class World:
             policies=self,
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
+            limits=self.limits,
+            limit_refusals=self.limit_refusals,
         )
 
     def request(

@@ -1,6 +1,6 @@
 """The one table that maps every error of the domain to what a caller sees. ``docs/errors.md`` is generated from it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from payment_token.domain import errors
@@ -85,5 +85,11 @@ ANSWERS: dict[type[PaymentTokenError], Answer] = {
 
 
 def answer_to(error: PaymentTokenError) -> Answer:
-    """That of its class; a kind of an error that has no code of its own answers as that error does."""
-    return next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
+    """That of its class; a kind of an error that has no code of its own answers as that error does.
+
+    A rate says itself when it will let the same request through.
+    """
+    answer = next(ANSWERS[kind] for kind in type(error).__mro__ if kind in ANSWERS)
+    if isinstance(error, errors.RateLimitedError) and error.retry_after_seconds is not None:
+        return replace(answer, retry_after_seconds=error.retry_after_seconds)
+    return answer

@@ -140,6 +140,7 @@ def build_listeners(
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
         release = service.release(policies)
+        service.limit_metrics.register_in(metrics.registry)
         app = application(
             "internal",
             (release_health,),

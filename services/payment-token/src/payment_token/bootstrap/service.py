@@ -11,10 +11,12 @@ from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
+from payment_token.bootstrap.limit_refusals import LimitMetrics, recorded_counts
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.version import KeyPurpose
+from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.ports import VersionedKeys
 from payment_token.domain.release import Release
 from payment_token.domain.revoke_token import RevokeToken
@@ -22,6 +24,7 @@ from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRotatingKeys
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
+from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.arrivals import PostgresArrivals
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
@@ -29,8 +32,14 @@ from payment_token.infrastructure.database.audit_months import PostgresAuditMont
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.partitions import PostgresPartitions
-from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
+from payment_token.infrastructure.database.pool import (
+    Pool,
+    new_batch_pool,
+    new_limits_pool,
+    new_pool,
+)
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
+from payment_token.infrastructure.database.worker_ledger import PostgresWorkerLedger
 from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import Settings
@@ -52,6 +61,7 @@ class Service:
         settings: Settings,
         pool: Pool,
         batches: Pool,
+        limits: Pool,
         clock: DatabaseClock,
         keys: Keys,
         audit_log: PostgresAuditLog,
@@ -61,6 +71,7 @@ class Service:
         self.clock = clock
         self.keys = keys
         self._batches = batches
+        self._limits = limits
         self.api_keys = RecognisedAPIKeys(
             PostgresAPIKeyStore(pool), time.monotonic, random.SystemRandom().random
         )
@@ -74,6 +85,9 @@ class Service:
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
+        self._worker_limits = WorkerLimits(PostgresWorkerLedger(limits), time.monotonic)
+        self.limit_metrics = LimitMetrics()
+        self._limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
 
     @classmethod
     @asynccontextmanager
@@ -87,7 +101,11 @@ class Service:
 
         After a failed self-test it is up all the same, is not ready, and uses no key.
         """
-        async with new_pool(database_url) as pool, new_batch_pool(database_url) as batches:
+        async with (
+            new_pool(database_url) as pool,
+            new_batch_pool(database_url) as batches,
+            new_limits_pool(database_url) as limits,
+        ):
             clock = DatabaseClock(pool)
             await clock.synchronise()
             async with (
@@ -102,8 +120,11 @@ class Service:
                 ) as keys,
                 keys.kept_fresh(),
             ):
-                service = cls(settings, pool, batches, clock, keys, audit_log)
-                async with repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS):
+                service = cls(settings, pool, batches, limits, clock, keys, audit_log)
+                async with (
+                    repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
+                    recorded_counts(service._limit_refusals),
+                ):
                     yield service
 
     def public_use_cases(self) -> PublicUseCases:
@@ -146,6 +167,8 @@ class Service:
             policies=policies,
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
+            limits=self._worker_limits,
+            limit_refusals=self._limit_refusals,
         )
 
     @property
@@ -201,6 +224,7 @@ class Service:
         await self.clock.synchronise()
         # One that is found dead is replaced, so that whoever is told "ready" does not meet it.
         await self._batches.check()
+        await self._limits.check()
 
     async def _check_clock(self) -> None:
         self.clock.now()

@@ -135,8 +135,24 @@ class ForbiddenError(NotPermittedError):
 
 
 class RateLimitedError(NotPermittedError):
+    """``retry_after_seconds`` is when waiting has an end; ``None`` is the usual time of the error table."""
+
     code = "rate_limited"
     default_detail = "Too many requests. Wait before trying again."
+
+    def __init__(self, detail: str | None = None, retry_after_seconds: int | None = None) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(detail)
+
+
+class OverWorkerLimitError(RateLimitedError):
+    """A worker has used up what the policy gives it for now. ``limit`` names which of the two: its rate or its budget."""
+
+    def __init__(
+        self, limit: str = "rate", detail: str | None = None, retry_after_seconds: int | None = None
+    ) -> None:
+        self.limit = limit
+        super().__init__(detail, retry_after_seconds)
 
 
 # --- There is no such thing -----------------------------------------------------------------------------------------

@@ -48,6 +48,9 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         # whoever may not change both changes neither.
         "payment_tokens": "SELECT, UPDATE (status)",
         "encryption_keys": "SELECT",
+        # Counts what workers had. It takes nothing back.
+        "worker_token_uses": "SELECT, INSERT",
+        "worker_limit_windows": "SELECT, INSERT, UPDATE (window_end, used)",
     },
     ROTATOR: {
         **_SCHEMA_VERSION,
@@ -84,6 +87,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "payment_tokens": ", ".join(VERBS),
         # Locks what it deletes, which asks for UPDATE of some column. Nothing reads this one.
         "token_idempotency_keys": "SELECT, UPDATE (created_at), DELETE",
+        "worker_token_uses": "SELECT, DELETE",
+        "worker_limit_windows": "SELECT, DELETE",
     },
     AUDITOR: {
         **_SCHEMA_VERSION,
