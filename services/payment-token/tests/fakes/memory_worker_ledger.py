@@ -21,7 +21,7 @@ class MemoryWorkerLedger:
     async def lease_permits(self, identity: str, rate: Rate, wanted: int) -> LeasedPermits:
         start, left = self._window(rate.per_seconds)
         granted = min(wanted, max(0, rate.requests - self._leased[identity, start]))
-        self._leased[identity, start] += wanted
+        self._leased[identity, start] += granted
         return LeasedPermits(granted, left)
 
     async def charge_token(self, identity: str, budget: Budget, token_id: TokenId) -> Charged:

@@ -79,7 +79,7 @@ class World:
             }
         )
         self.ledger = MemoryWorkerLedger(self.now)
-        self.limits = WorkerLimits(self.ledger, lambda: self.time.timestamp())
+        self.limits = WorkerLimits(self.ledger, self._seconds)
         self.over_limit: list[tuple[str, str]] = []
         self.limit_refusals = LimitRefusals(
             self.audit_log, self, lambda limit, worker: self.over_limit.append((limit, worker))
@@ -89,6 +89,9 @@ class World:
 
     def now(self) -> datetime:
         return self.time
+
+    def _seconds(self) -> float:
+        return self.time.timestamp()
 
     def current(self) -> WorkerPolicy:
         return self.policy

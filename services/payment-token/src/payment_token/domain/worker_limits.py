@@ -135,7 +135,8 @@ class WorkerLimits:
         self._wanting[identity] += 1
         try:
             task = self._leasing.get(identity)
-            if task is None:
+            # One that is done may be here for a moment yet, and what it gave may be used up.
+            if task is None or task.done():
                 # A task of its own: the one who asked first may be given up at its deadline, and the others still wait.
                 task = asyncio.ensure_future(self._lease_block(identity, rate))
                 self._leasing[identity] = task
@@ -160,7 +161,8 @@ class WorkerLimits:
         return lease
 
     def _has_leased(self, identity: str, task: "asyncio.Task[_Lease]") -> None:
-        del self._leasing[identity]
+        if self._leasing.get(identity) is task:
+            del self._leasing[identity]
         if not task.cancelled():
             # Looked at here, because everybody who waited for it may be gone.
             task.exception()

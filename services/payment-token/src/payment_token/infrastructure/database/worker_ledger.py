@@ -6,13 +6,13 @@ What a process asks at the same time is one statement (:mod:`group_commit`). Not
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import LiteralString, TypeVar
+from typing import Any, LiteralString, TypeVar
 
 from payment_token.domain.errors import DatabaseUnavailableError
 from payment_token.domain.token_id import TokenId
 from payment_token.domain.worker_limits import Charged, LeasedPermits
 from payment_token.domain.worker_policy import Budget, Rate
-from payment_token.infrastructure.database.columns import columns, text_column
+from payment_token.infrastructure.database.columns import Column, columns, text_column
 from payment_token.infrastructure.database.faults import BatchRefusedError, batch_connection_of
 from payment_token.infrastructure.database.group_commit import GroupCommit
 from payment_token.infrastructure.database.pool import Pool
@@ -22,32 +22,34 @@ Outcome = TypeVar("Outcome")
 
 _WINDOW_START: LiteralString = "to_timestamp(floor(extract(epoch FROM moment) / seconds) * seconds)"
 
-# What was wanted is counted, not what was granted: what there was before is the count less what this one wanted, whoever
-# asks at the same moment.
+# Limits of a worker are counted by one process at a time. The statement that counts begins once the lock is held, so it sees
+# all that others counted before; in one statement with the lock it would not.
+_LOCK: LiteralString = """
+SELECT pg_advisory_xact_lock(name)
+  FROM (SELECT DISTINCT hashtextextended('payment-token ' || %b::text || ' of ' || identity, 0) AS name
+          FROM unnest(%b::text[]) AS identity ORDER BY 1) AS names
+"""
+
 _LEASE: LiteralString = f"""
 WITH clocks AS MATERIALIZED (SELECT clock_timestamp() AS moment), asked AS MATERIALIZED (
     SELECT given.*, {_WINDOW_START} AS window_start, moment
       FROM clocks, unnest(%b::text[], %b::bigint[], %b::bigint[], %b::bigint[])
                    WITH ORDINALITY AS given (identity, most, seconds, wanted, place)
-), taken AS (
+), leased AS MATERIALIZED (
+    SELECT asked.*, least(wanted, greatest(0, most - coalesce(
+                    (SELECT used FROM worker_limit_windows AS known
+                      WHERE known.identity = asked.identity AND kind = 'requests'
+                        AND known.window_start = asked.window_start), 0))) AS granted
+      FROM asked
+), summed AS (
     INSERT INTO worker_limit_windows AS known (identity, kind, window_start, window_end, used)
-    SELECT identity, 'requests', window_start, window_start + seconds * interval '1 s', wanted
-      FROM asked ORDER BY identity
+    SELECT identity, 'requests', window_start, window_start + seconds * interval '1 s', granted
+      FROM leased WHERE granted > 0
     ON CONFLICT (identity, kind, window_start)
     DO UPDATE SET used = known.used + excluded.used, window_end = greatest(known.window_end, excluded.window_end)
-    RETURNING identity, used
 )
-SELECT least(wanted, greatest(0, most - (used - wanted))),
-       extract(epoch FROM window_start + seconds * interval '1 s' - moment)::float8
-  FROM asked JOIN taken USING (identity) ORDER BY place
-"""
-
-# Budgets are charged by one process at a time. The statement that charges begins once the lock is held, so it sees all that
-# others charged before; in one statement with the lock it would not.
-_LOCK: LiteralString = """
-SELECT pg_advisory_xact_lock(name)
-  FROM (SELECT DISTINCT hashtextextended('payment-token budget of ' || identity, 0) AS name
-          FROM unnest(%b::text[]) AS identity ORDER BY 1) AS names
+SELECT granted, extract(epoch FROM window_start + seconds * interval '1 s' - moment)::float8
+  FROM leased ORDER BY place
 """
 
 # Each use is looked for by its whole key: no plan that was made while the table was small may read all of it later.
@@ -123,10 +125,8 @@ class PostgresWorkerLedger:
             (each.identity, each.rate.requests, each.rate.per_seconds, each.wanted)
             for each in leases
         ]
-        async with batch_connection_of(self._pool) as connection:
-            cursor = connection.cursor(binary=True)
-            await cursor.execute(_LEASE, columns(_LEASE_KINDS, rows), prepare=True)
-            return [LeasedPermits(*row) for row in await cursor.fetchall()]
+        found = await self._counted("rate", _LEASE, columns(_LEASE_KINDS, rows))
+        return [LeasedPermits(*row) for row in found]
 
     async def _charge_many(self, charges: Sequence[_Charge]) -> Sequence[Charged]:
         # A token that is asked for twice at once is charged once.
@@ -135,16 +135,23 @@ class PostgresWorkerLedger:
             (each.identity, each.budget.tokens, each.budget.window_seconds, each.token_id)
             for each in distinct
         ]
-        identities = text_column({each.identity for each in distinct})
+        found = await self._counted("budget", _CHARGE, columns(_CHARGE_KINDS, rows))
+        by_charge = dict(zip(distinct, (Charged(*row) for row in found), strict=True))
+        return [by_charge[each] for each in charges]
+
+    async def _counted(
+        self, limit: str, statement: LiteralString, asked: Sequence[Column]
+    ) -> Sequence[tuple[Any, ...]]:
+        """The first column of ``asked`` has the identities."""
+        identities = text_column(set(asked[0]))
         async with batch_connection_of(self._pool) as connection:
             cursor = connection.cursor(binary=True)
-            # On their way together: the lock is held for as long as PostgreSQL takes, and no network.
-            async with connection.pipeline(), connection.transaction():
-                await connection.execute(_LOCK, (identities,), prepare=True)
-                await cursor.execute(_CHARGE, columns(_CHARGE_KINDS, rows), prepare=True)
-            found = [Charged(*row) for row in await cursor.fetchall()]
-        by_charge = dict(zip(distinct, found, strict=True))
-        return [by_charge[each] for each in charges]
+            # On their way together, and one transaction: what lies between two syncs of a pipeline is (PostgreSQL's
+            # documentation, "Extended Query"). So the lock is held for as long as the statement takes, and no network.
+            async with connection.pipeline():
+                await connection.execute(_LOCK, (limit, identities), prepare=True)
+                await cursor.execute(statement, asked, prepare=True)
+            return await cursor.fetchall()
 
     async def _lease_one(self, lease: _Lease) -> LeasedPermits:
         return await _alone(self._lease_many, lease)
