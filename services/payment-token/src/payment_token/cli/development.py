@@ -66,6 +66,8 @@ identity  = "{WORKER_IDENTITY}"   # URI SAN of its certificate, else its DNS SAN
 merchants = ["{DEMO_MERCHANT}"]                                   # exact names, or ["*"] for all
 purposes  = ["*"]                                        # such as "authorization", "capture", "refund"
 fields    = ["pan", "expiry", "cardholder_name", "sad"]
+#budget   = {{ tokens = 10000, window_seconds = 3600 }}    # different tokens in an hour; without it no limit
+#rate     = {{ requests = 200, per_seconds = 1 }}          # requests in a second; without it no limit
 """
 
 

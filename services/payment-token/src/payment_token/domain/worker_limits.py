@@ -117,7 +117,7 @@ class WorkerLimits:
         if not charged.within:
             raise OverWorkerLimitError(
                 Limit.BUDGET,
-                f"This worker's budget is used up: {budget.tokens} different tokens in {budget.window_seconds} seconds."
+                f"This worker's budget is used up: {budget}."
                 " Tokens that it had in this window are still released.",
                 _whole_seconds(charged.seconds_left),
             )
@@ -170,7 +170,7 @@ class WorkerLimits:
     def _over_rate(self, rate: Rate, until: float) -> OverWorkerLimitError:
         return OverWorkerLimitError(
             Limit.RATE,
-            f"This worker's rate is {rate.requests} requests in {rate.per_seconds} seconds. Wait before trying again.",
+            f"This worker's rate is {rate}. Wait before trying again.",
             _whole_seconds(until - self._monotonic()),
         )
 

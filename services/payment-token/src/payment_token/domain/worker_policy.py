@@ -64,6 +64,9 @@ class Budget:
     tokens: int
     window_seconds: int
 
+    def __str__(self) -> str:
+        return f"{self.tokens:,} different tokens in {_seconds(self.window_seconds)}"
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -71,6 +74,9 @@ class Rate:
 
     requests: int
     per_seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.requests:,} requests in {_seconds(self.per_seconds)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +133,7 @@ class WorkerPolicy:
         """Raises ForbiddenError for an identity that the policy does not name."""
         if worker.identity not in self.grants:
             raise ForbiddenError("The policy does not name this worker.")
+
+
+def _seconds(number: int) -> str:
+    return f"{number:,} second{'' if number == 1 else 's'}"
