@@ -32,8 +32,11 @@ class LimitMetrics:
 
 
 @asynccontextmanager
-async def recorded_counts(refusals: LimitRefusals) -> AsyncIterator[None]:
+async def recorded_counts(refusals: LimitRefusals | None) -> AsyncIterator[None]:
     """Each minute, and when the block ends, what was counted goes into the audit log."""
+    if refusals is None:
+        yield
+        return
     try:
         async with repeated(refusals.record_counts, COUNTED_SECONDS):
             yield

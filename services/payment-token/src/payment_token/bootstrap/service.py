@@ -11,7 +11,7 @@ from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
-from payment_token.bootstrap.limit_refusals import LimitMetrics, recorded_counts
+from payment_token.bootstrap.limit_refusals import LimitMetrics
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
@@ -87,7 +87,7 @@ class Service:
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
         self._worker_limits = WorkerLimits(PostgresWorkerLedger(limits), time.monotonic)
         self.limit_metrics = LimitMetrics()
-        self._limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
+        self.limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
 
     @classmethod
     @asynccontextmanager
@@ -121,10 +121,7 @@ class Service:
                 keys.kept_fresh(),
             ):
                 service = cls(settings, pool, batches, limits, clock, keys, audit_log)
-                async with (
-                    repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
-                    recorded_counts(service._limit_refusals),
-                ):
+                async with repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS):
                     yield service
 
     def public_use_cases(self) -> PublicUseCases:
@@ -168,7 +165,7 @@ class Service:
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
             limits=self._worker_limits,
-            limit_refusals=self._limit_refusals,
+            limit_refusals=self.limit_refusals,
         )
 
     @property
