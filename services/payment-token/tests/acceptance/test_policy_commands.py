@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from payment_token.bootstrap.listeners import Role
+from payment_token.cli.doctor import _policy_rows
 from payment_token.cli.main import main
 from payment_token.infrastructure.development_certificates import DevelopmentAuthority
+from payment_token.settings import Environment, Settings
 
 SETTLEMENT = "spiffe://example.org/worker/settlement"
 POLICY = f"""
@@ -278,3 +281,27 @@ def test_cases_that_cannot_be_read_are_no_answer(
 
     assert code == 2
     assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("environment", "roles", "named"),
+    [
+        (Environment.PRODUCTION, [Role.INTERNAL], True),
+        (Environment.PRODUCTION, [Role.PUBLIC], False),
+        (Environment.DEVELOPMENT, [Role.PUBLIC, Role.INTERNAL], False),
+    ],
+)
+def test_doctor_names_the_workers_that_have_no_budget(
+    policy: Path, environment: Environment, roles: list[Role], *, named: bool
+) -> None:
+    settings = Settings(environment=environment, worker_policy_file=policy)
+
+    rows = _policy_rows(settings, roles)
+
+    assert [(severity, SETTLEMENT in advice) for severity, _, advice in rows] == (
+        [("unwise", True)] if named else []
+    )
+    for _, _, advice in rows:
+        assert "limited.example.org" not in advice
+        # It releases nothing.
+        assert "completer.example.org" not in advice

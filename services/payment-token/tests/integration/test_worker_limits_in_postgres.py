@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg.errors import InsufficientPrivilege
 
 from payment_token.bootstrap.recorded_purges import RecordedPurges
 from payment_token.domain import maintain
@@ -30,9 +31,11 @@ from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.database.embedded import EmbeddedServer
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
 from payment_token.infrastructure.database.pool import new_limits_pool, new_pool
+from payment_token.infrastructure.database.privileges import MAINTAINER, VAULT
 from payment_token.infrastructure.database.worker_ledger import PostgresWorkerLedger
 from tests.support.audit_logs import audit_log_of
 from tests.support.databases import database_named, own_database
+from tests.support.logins import login_of
 from tests.support.long_form import usual_or_long
 from tests.support.postgres_proxy import Way, postgres_proxy
 from tests.support.server_clock import ServerClock, server_with_a_clock
@@ -385,3 +388,22 @@ async def test_a_window_stays_as_long_as_a_use_of_it(fresh: tuple[str, ServerClo
             assert await tables.delete_old_uses(3) == 2
             assert await tables.delete_old_windows(10) == 1
         assert database.execute("SELECT count(*) FROM worker_token_uses").fetchone() == (0,)
+
+
+@pytest.mark.usefixtures("hour")
+async def test_the_roles_can_do_what_they_must_and_give_nothing_back(database_url: str) -> None:
+    with login_of(database_url, VAULT) as vault, login_of(database_url, MAINTAINER) as maintainer:
+        async with processes(vault, 1) as (process,):
+            assert await process.charge(*tokens(4), budget=Budget(3, HOUR)) == 3
+            assert await process.charge(*tokens(2), budget=Budget(4, HOUR)) == 1
+            assert await process.requests(9, Rate(5, HOUR)) == 5
+        assert (await maintained(maintainer)).uses == 0
+        for statement in (
+            "DELETE FROM worker_token_uses",
+            "UPDATE worker_token_uses SET token_id = ''",
+            "DELETE FROM worker_limit_windows",
+            "UPDATE worker_limit_windows SET window_start = now()",
+        ):
+            with psycopg.connect(vault) as login, pytest.raises(InsufficientPrivilege):
+                login.execute(statement)
+    assert counts(database_url) == (4, 2)
