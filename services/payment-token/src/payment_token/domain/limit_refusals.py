@@ -1,7 +1,7 @@
 """What is recorded of requests over a worker's limits: the first of each minute as any refusal, those that follow as a count.
 
-A worker that hammers is refused without a question to the database. If each refusal were a record, it could fill the log,
-and with it the disk, at the speed of its requests; so it costs two records a minute and process, whatever it does.
+If each refusal were a record, a worker that hammers could fill the log, and with it the disk, at the speed of its requests. So
+each limit of each worker costs two records a minute and process at most, whatever the worker does.
 """
 
 from collections.abc import Callable
