@@ -21,6 +21,7 @@ from tests.fakes.memory_worker_ledger import MemoryWorkerLedger
 
 DAY = 86_400
 HOUR = 3_600
+SHORT = 3
 ONE, OTHER = "spiffe://example.org/one", "spiffe://example.org/other"
 
 # Two processes of one deployment.
@@ -51,6 +52,12 @@ def ledger(ledgers: Ledgers) -> WorkerLedger:
 
 def token() -> TokenId:
     return TokenId.new(os.urandom(RANDOM_BYTES), datetime.now(UTC) + timedelta(hours=1))
+
+
+async def short_window_begins(ledger: WorkerLedger) -> None:
+    # Connected before, so that all of it is left.
+    await ledger.lease_permits(OTHER, Rate(1, HOUR), 1)
+    await asyncio.sleep(SHORT - time.time() % SHORT)
 
 
 async def charged(
@@ -129,16 +136,16 @@ async def test_a_smaller_budget_holds_within_the_same_window(ledger: WorkerLedge
 
 
 async def test_a_window_says_when_it_ends_and_the_next_one_is_new(ledger: WorkerLedger) -> None:
-    await asyncio.sleep(2 - time.time() % 2)
-    first = token()
-    charge = await ledger.charge_token(ONE, Budget(1, 2), first)
-    assert 0 < charge.seconds_left <= 2
-    assert await charged(ledger, [token()], Budget(1, 2)) == [False]
+    first, budget = token(), Budget(1, SHORT)
+    await short_window_begins(ledger)
+    charge = await ledger.charge_token(ONE, budget, first)
+    assert 0 < charge.seconds_left <= SHORT
+    assert await charged(ledger, [token()], budget) == [False]
     await asyncio.sleep(charge.seconds_left + 0.05)
 
     # What it had before counts anew.
-    assert await charged(ledger, [first], Budget(1, 2)) == [True]
-    assert await charged(ledger, [token()], Budget(1, 2)) == [False]
+    assert await charged(ledger, [first], budget) == [True]
+    assert await charged(ledger, [token()], budget) == [False]
 
 
 async def test_a_rate_gives_as_many_permits_as_it_has(ledgers: Ledgers) -> None:
@@ -180,10 +187,11 @@ async def test_permits_and_tokens_are_counted_apart(ledger: WorkerLedger) -> Non
 
 
 async def test_permits_are_new_in_the_next_window(ledger: WorkerLedger) -> None:
-    await asyncio.sleep(1 - time.time() % 1)
-    lease = await ledger.lease_permits(ONE, Rate(2, 1), 5)
+    rate = Rate(2, SHORT)
+    await short_window_begins(ledger)
+    lease = await ledger.lease_permits(ONE, rate, 5)
     assert lease.granted == 2
-    assert (await ledger.lease_permits(ONE, Rate(2, 1), 1)).granted == 0
+    assert (await ledger.lease_permits(ONE, rate, 1)).granted == 0
     await asyncio.sleep(lease.seconds_left + 0.05)
 
-    assert (await ledger.lease_permits(ONE, Rate(2, 1), 1)).granted == 1
+    assert (await ledger.lease_permits(ONE, rate, 1)).granted == 1

@@ -240,8 +240,11 @@ async def test_at_the_end_of_a_window_the_next_one_begins_for_all_processes(
     url, clock = fresh
     budget = Budget(50, HOUR)
     begin = datetime.now(UTC).replace(hour=3, minute=59, second=58, microsecond=500_000)
-    clock.set(begin - datetime.now(UTC))
     async with processes(url) as deployed:
+        # Connected before, so that there is time in the first window.
+        for process in deployed:
+            await process.requests(1, Rate(100, HOUR))
+        clock.set(begin - datetime.now(UTC))
 
         async def busy(process: Process) -> int:
             within = 0
