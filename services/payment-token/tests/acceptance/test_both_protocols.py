@@ -43,6 +43,20 @@ identity = "worker.test"
 merchants = ["*"]
 purposes = ["*"]
 fields = ["pan", "expiry", "cardholder_name", "sad"]
+
+[[worker]]
+identity = "spiffe://test/sparing"
+merchants = ["m_demo"]
+purposes = ["capture"]
+fields = ["pan", "expiry"]
+budget = { tokens = 1, window_seconds = 86400 }
+
+[[worker]]
+identity = "spiffe://test/hurried"
+merchants = ["m_demo"]
+purposes = ["capture"]
+fields = ["pan", "expiry"]
+rate = { requests = 2, per_seconds = 3600 }
 """
 
 
@@ -104,6 +118,8 @@ def world(deployment: Deployment, tmp_path_factory: pytest.TempPathFactory) -> I
     authority.issue("server", local, usages=[ExtendedKeyUsageOID.SERVER_AUTH])
     authority.issue("known", [uri("spiffe://test/known")])
     authority.issue("known-dns", [dns("worker.test")])
+    authority.issue("sparing", [uri("spiffe://test/sparing")])
+    authority.issue("hurried", [uri("spiffe://test/hurried")])
     authority.issue("stranger", [uri("spiffe://test/stranger")])
     authority.issue("name-only", [])
     authority.issue("two-names", [uri("spiffe://test/known"), uri("spiffe://test/other")])
@@ -545,3 +561,43 @@ def test_a_token_that_is_revoked_is_gone_for_the_other_protocol(
     assert world.over(other, "own", "known").view(named).code == "token_revoked"
     body = named.body | {"merchant_id": MERCHANT, "purpose": "capture"}
     assert world.over(other, "own", "known").decrypt(Sent(body)).code == "token_revoked"
+
+
+def test_a_budget_is_one_for_both_protocols(world: World) -> None:
+    rest, grpc = (world.over(protocol, "own", "sparing") for protocol in ("REST", "gRPC"))
+    first, second = ({"payment_token": world.create(good(world))} for _ in range(2))
+    more = {"merchant_id": MERCHANT, "purpose": "capture"}
+
+    assert rest.decrypt(Sent(first | more)).code == ""
+    refused = [over.decrypt(Sent(second | more)) for over in (rest, grpc)]
+    again = grpc.decrypt(Sent(first | more))
+
+    _check_both_are_over("budget is used up: 1 different tokens in 86,400 seconds", *refused)
+    assert again.code == ""
+
+
+def test_a_rate_is_one_for_both_protocols(world: World) -> None:
+    rest, grpc = (world.over(protocol, "own", "hurried") for protocol in ("REST", "gRPC"))
+    sent = Sent(
+        {
+            "payment_token": world.tokens["active"],
+            "merchant_id": MERCHANT,
+            "purpose": "capture",
+        }
+    )
+    left = 3600 - time.time() % 3600
+    time.sleep(left if left < 20 else 0)
+
+    assert [over.decrypt(sent).code for over in (rest, grpc)] == ["", ""]
+    refused = [over.decrypt(sent) for over in (rest, grpc)]
+
+    _check_both_are_over("rate is 2 requests in 3,600 seconds", *refused)
+
+
+def _check_both_are_over(said: str, rest: Answer, grpc: Answer) -> None:
+    assert (rest.code, grpc.code) == ("rate_limited", "rate_limited")
+    assert said in rest.detail
+    assert rest.detail == grpc.detail
+    waits = [answer.more["retry_after_seconds"] for answer in (rest, grpc)]
+    assert all(wait >= 1 for wait in waits)
+    assert 0 <= waits[0] - waits[1] <= 10

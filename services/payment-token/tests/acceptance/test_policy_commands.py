@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from payment_token.bootstrap.listeners import Role
+from payment_token.cli.doctor import _policy_rows
 from payment_token.cli.main import main
 from payment_token.infrastructure.development_certificates import DevelopmentAuthority
+from payment_token.settings import Environment, Settings
 
 SETTLEMENT = "spiffe://example.org/worker/settlement"
 POLICY = f"""
@@ -22,6 +25,14 @@ merchants = ["*"]
 purposes = []
 fields = []
 operations = ["authorization-complete"]
+
+[[worker]]
+identity = "limited.example.org"
+merchants = ["m_4711"]
+purposes = ["capture"]
+fields = ["pan"]
+budget = {{ tokens = 10000, window_seconds = 3600 }}
+rate = {{ requests = 200, per_seconds = 1 }}
 """
 
 
@@ -50,7 +61,10 @@ def asked(policy: Path, *more: str, identity: str = SETTLEMENT) -> tuple[str | P
 def test_what_is_granted_is_allowed(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     question = asked(policy, "--merchant", "m_4711", "--purpose", "capture")
 
-    assert answered(capsys, *question) == (0, f"Allowed by the grant of {SETTLEMENT}.")
+    assert answered(capsys, *question) == (
+        0,
+        f"Allowed by the grant of {SETTLEMENT}. rate: no limit budget: no limit",
+    )
     code, printed = answered(capsys, *question, "--json")
     assert code == 0
     assert json.loads(printed) == {
@@ -58,7 +72,61 @@ def test_what_is_granted_is_allowed(policy: Path, capsys: pytest.CaptureFixture[
         "identity": SETTLEMENT,
         "known": True,
         "lacking": [],
+        "budget": None,
+        "rate": None,
     }
+
+
+def test_limits_are_told_with_what_is_allowed(
+    policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    question = asked(
+        policy,
+        *("--merchant", "m_4711", "--purpose", "capture", "--fields", "pan"),
+        identity="limited.example.org",
+    )
+
+    code, printed = answered(capsys, *question)
+    assert code == 0
+    assert "rate: 200 requests in 1 second" in printed
+    assert "budget: 10,000 different tokens in 3,600 seconds" in printed
+    _, printed = answered(capsys, *question, "--json")
+    found = json.loads(printed)
+    assert found["budget"] == {"tokens": 10000, "window_seconds": 3600}
+    assert found["rate"] == {"requests": 200, "per_seconds": 1}
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("budget = { tokens = 0, window_seconds = 60 }", "worker.0.budget.tokens"),
+        ("budget = { tokens = 5 }", "worker.0.budget.window_seconds: Field required"),
+        ("budget = { tokens = 5, window_seconds = 86401 }", "less than or equal to 86400"),
+        ("budget = { tokens = 5, window_seconds = 0 }", "greater than or equal to 1"),
+        ("budget = { tokens = 5, window_hours = 1 }", "worker.0.budget.window_hours"),
+        ("budget = 5", "worker.0.budget"),
+        ("budget = { tokens = true, window_seconds = 60 }", "worker.0.budget.tokens"),
+        ('budget = { tokens = "5", window_seconds = 60 }', "worker.0.budget.tokens"),
+        ("rate = { requests = 1.5, per_seconds = 1 }", "worker.0.rate.requests"),
+        ("rate = { requests = 0, per_seconds = 1 }", "worker.0.rate.requests"),
+        ("rate = { requests = 5, per_seconds = 3601 }", "less than or equal to 3600"),
+        ("rate = { requests = 5 }", "worker.0.rate.per_seconds: Field required"),
+        ("rates = { requests = 5, per_seconds = 1 }", "worker.0.rates"),
+    ],
+)
+def test_a_limit_that_is_none_is_named(
+    tmp_path: Path, limit: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And never taken for no limit."""
+    path = tmp_path / "p.toml"
+    path.write_text(
+        f'[[worker]]\nidentity = "w"\nmerchants = []\npurposes = []\nfields = []\n{limit}\n'
+    )
+
+    code, printed = answered(capsys, *asked(path, "--merchant", "m_1", "--purpose", "a"))
+
+    assert code == 2
+    assert said in printed
 
 
 def test_a_completion_is_asked_without_a_purpose(
@@ -213,3 +281,27 @@ def test_cases_that_cannot_be_read_are_no_answer(
 
     assert code == 2
     assert said in printed
+
+
+@pytest.mark.parametrize(
+    ("environment", "roles", "named"),
+    [
+        (Environment.PRODUCTION, [Role.INTERNAL], True),
+        (Environment.PRODUCTION, [Role.PUBLIC], False),
+        (Environment.DEVELOPMENT, [Role.PUBLIC, Role.INTERNAL], False),
+    ],
+)
+def test_doctor_names_the_workers_that_have_no_budget(
+    policy: Path, environment: Environment, roles: list[Role], *, named: bool
+) -> None:
+    settings = Settings(environment=environment, worker_policy_file=policy)
+
+    rows = _policy_rows(settings, roles)
+
+    assert [(severity, SETTLEMENT in advice) for severity, _, advice in rows] == (
+        [("unwise", True)] if named else []
+    )
+    for _, _, advice in rows:
+        assert "limited.example.org" not in advice
+        # It releases nothing.
+        assert "completer.example.org" not in advice

@@ -35,6 +35,8 @@ MATRIX = """
     audit_chains                  .        .        .        SIU      .           S
     audit_holds                   .        .        .        .        .           Si
     audit_exports                 .        .        .        .        .           S
+    worker_limit_windows          .        SIu      .        .        SD          .
+    worker_token_uses             .        SI       .        .        SD          .
     alembic_version               S        S        S        S        S           S
 """
 
@@ -94,6 +96,7 @@ COLUMNS = {
         "destruction_due_at",
         "destroyed_at",
     },
+    ("vault", "worker_limit_windows", "u"): {"window_end", "used"},
     ("ingest", "key_holders", "u"): {"held", "lease_until"},
     ("vault", "key_holders", "u"): {"held", "lease_until"},
     ("rotator", "sad_epoch_keys", "u"): {"kms_key_id", "wrapped_key"},

@@ -27,15 +27,18 @@ from payment_token.domain.enrolment import (
 )
 from payment_token.domain.errors import KeyCustodianUnavailableError
 from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.release import Release
 from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.tokenise_request import TokeniseRequest
+from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.domain.worker_policy import ReleaseField, WorkerGrant, WorkerPolicy
 from tests.fakes.fixed_keys import FixedKeys
 from tests.fakes.memory_audit_log import MemoryAuditLog
 from tests.fakes.memory_token_store import MemoryTokenStore
+from tests.fakes.memory_worker_ledger import MemoryWorkerLedger
 
 MERCHANT = MerchantId("m_1")
 BDK = BaseDerivationKey("b_1", "local:b_1", BDKAlgorithm.AES_128, is_default=True)
@@ -76,11 +79,20 @@ class World:
                 )
             }
         )
+        self.ledger = MemoryWorkerLedger(self.now)
+        self.limits = WorkerLimits(self.ledger, self._seconds)
+        self.over_limit: list[tuple[str, str]] = []
+        self.limit_refusals = LimitRefusals(
+            self.audit_log, self, lambda limit, worker: self.over_limit.append((limit, worker))
+        )
         self.cryptography = CryptographyState(lambda failed: None)
         self._numbers = itertools.count()
 
     def now(self) -> datetime:
         return self.time
+
+    def _seconds(self) -> float:
+        return self.time.timestamp()
 
     def current(self) -> WorkerPolicy:
         return self.policy
@@ -136,11 +148,19 @@ class World:
             policies=self,
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
+            limits=self.limits,
+            limit_refusals=self.limit_refusals,
         )
 
     @property
     def complete_authorization(self) -> CompleteAuthorization:
-        return CompleteAuthorization(store=self.store, audit_log=self.audit_log, policies=self)
+        return CompleteAuthorization(
+            store=self.store,
+            audit_log=self.audit_log,
+            policies=self,
+            limits=self.limits,
+            limit_refusals=self.limit_refusals,
+        )
 
     def request(
         self,

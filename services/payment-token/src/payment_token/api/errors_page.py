@@ -28,6 +28,9 @@ answer would let an attacker probe the ciphertext bit by bit. In development the
 `token_not_found` answers alike for malformed ids, unknown and purged tokens, and tokens of another merchant.
 `token_expired` and `token_revoked` carry the id as `payment_token` (in gRPC, in the metadata of the `ErrorInfo`).
 
+`rate_limited` says by itself when its window ends, in `Retry-After` and `RetryInfo`: that of a [worker's rate](policy.md#rate-and-budget)
+within a second or so, that of its budget of tokens perhaps much later.
+
 `record_integrity_failure` is an alarm, not an answer to a caller's mistake: a stored record does not open. A response with
 the code `internal_error` (500, `INTERNAL`) is a defect of the service; please report it with its `request_id`.
 

@@ -35,11 +35,13 @@ from payment_token.bootstrap.grpc_listeners import (
     internal_grpc,
     public_grpc,
 )
+from payment_token.bootstrap.limit_refusals import recorded_counts
 from payment_token.bootstrap.recorded_policy import RecordedPolicy
 from payment_token.bootstrap.sealer import Sealer
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.bootstrap.worker_certificates import readiness_with, worker_certificates
+from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -78,10 +80,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """``policy`` is ``None`` for a process that releases nothing."""
+    """``policy`` and ``limit_refusals`` are ``None`` for a process that releases nothing."""
 
     all: tuple[AnyListener, ...]
     policy: RecordedPolicy | None
+    limit_refusals: LimitRefusals | None = None
 
     @property
     def urls(self) -> dict[str, str]:
@@ -143,6 +146,7 @@ def build_listeners(
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
         internal = service.internal_use_cases(policies)
+        service.limit_metrics.register_in(metrics.registry)
         app = application(
             "internal",
             (release_health,),
@@ -160,7 +164,7 @@ def build_listeners(
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
-    return Listeners(tuple(listeners), policy)
+    return Listeners(tuple(listeners), policy, None if policy is None else service.limit_refusals)
 
 
 def background_listeners(
@@ -209,13 +213,15 @@ async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterato
     try:
         for listener in listeners.all:
             listener.bind(shared=shared)
-        tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
-        try:
-            yield
-        finally:
-            for listener in listeners.all:
-                listener.stop()
-            await asyncio.gather(*tasks)
+        # Until the last request is answered: none is refused uncounted.
+        async with recorded_counts(listeners.limit_refusals):
+            tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
+            try:
+                yield
+            finally:
+                for listener in listeners.all:
+                    listener.stop()
+                await asyncio.gather(*tasks)
     finally:
         for listener in listeners.all:
             listener.close()

@@ -12,11 +12,13 @@ from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
+from payment_token.bootstrap.limit_refusals import LimitMetrics
 from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.version import KeyPurpose
+from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.ports import VersionedKeys
 from payment_token.domain.release import Release
 from payment_token.domain.revoke_token import RevokeToken
@@ -24,6 +26,7 @@ from payment_token.domain.self_test import CryptographyState
 from payment_token.domain.self_test.guarded_keys import GuardedKeys, GuardedRotatingKeys
 from payment_token.domain.tokenise import Tokenise, TokenRules
 from payment_token.domain.view_token import ViewToken
+from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.infrastructure.database.api_key_permits import PostgresPermitStore
 from payment_token.infrastructure.database.api_key_store import PostgresAPIKeyStore
 from payment_token.infrastructure.database.api_key_uses import PostgresAPIKeyUses
@@ -33,8 +36,14 @@ from payment_token.infrastructure.database.audit_months import PostgresAuditMont
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.partitions import PostgresPartitions
-from payment_token.infrastructure.database.pool import Pool, new_batch_pool, new_pool
+from payment_token.infrastructure.database.pool import (
+    Pool,
+    new_batch_pool,
+    new_limits_pool,
+    new_pool,
+)
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
+from payment_token.infrastructure.database.worker_ledger import PostgresWorkerLedger
 from payment_token.infrastructure.leased_permits import LeasedPermits
 from payment_token.infrastructure.noted_uses import WRITE_INTERVAL_SECONDS, NotedUses
 from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
@@ -58,6 +67,7 @@ class Service:
         settings: Settings,
         pool: Pool,
         batches: Pool,
+        limits: Pool,
         clock: DatabaseClock,
         keys: Keys,
         audit_log: PostgresAuditLog,
@@ -69,6 +79,7 @@ class Service:
         self._batches = batches
         self.api_key_store = PostgresAPIKeyStore(pool)
         self._uses = NotedUses(PostgresAPIKeyUses(pool))
+        self._limits = limits
         self.api_keys = RecognisedAPIKeys(
             self.api_key_store,
             time.monotonic,
@@ -86,6 +97,9 @@ class Service:
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
+        self._worker_limits = WorkerLimits(PostgresWorkerLedger(limits), time.monotonic)
+        self.limit_metrics = LimitMetrics()
+        self.limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
 
     @classmethod
     @asynccontextmanager
@@ -99,7 +113,11 @@ class Service:
 
         After a failed self-test it is up all the same, is not ready, and uses no key.
         """
-        async with new_pool(database_url) as pool, new_batch_pool(database_url) as batches:
+        async with (
+            new_pool(database_url) as pool,
+            new_batch_pool(database_url) as batches,
+            new_limits_pool(database_url) as limits,
+        ):
             clock = DatabaseClock(pool)
             await clock.synchronise()
             async with (
@@ -114,7 +132,7 @@ class Service:
                 ) as keys,
                 keys.kept_fresh(),
             ):
-                service = cls(settings, pool, batches, clock, keys, audit_log)
+                service = cls(settings, pool, batches, limits, clock, keys, audit_log)
                 async with (
                     repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
                     repeated(service._uses.write, WRITE_INTERVAL_SECONDS),
@@ -162,9 +180,15 @@ class Service:
             policies=policies,
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
+            limits=self._worker_limits,
+            limit_refusals=self.limit_refusals,
         )
         complete_authorization = CompleteAuthorization(
-            store=self._store, audit_log=self.audit_log, policies=policies
+            store=self._store,
+            audit_log=self.audit_log,
+            policies=policies,
+            limits=self._worker_limits,
+            limit_refusals=self.limit_refusals,
         )
         return InternalUseCases(release, complete_authorization)
 
@@ -221,6 +245,7 @@ class Service:
         await self.clock.synchronise()
         # One that is found dead is replaced, so that whoever is told "ready" does not meet it.
         await self._batches.check()
+        await self._limits.check()
 
     async def _check_clock(self) -> None:
         self.clock.now()

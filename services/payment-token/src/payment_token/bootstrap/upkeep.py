@@ -96,7 +96,7 @@ class Upkeep:
             self._say(done)
 
     def _say(self, done: Maintained) -> None:
-        if done.made or done.audit_months or done.dropped or done.keys:
+        if done.made or done.audit_months or done.dropped or done.keys or done.uses:
             logger.info(
                 "maintained",
                 extra={
@@ -105,6 +105,7 @@ class Upkeep:
                     "partitions_dropped": done.dropped,
                     "about_tokens": done.about_tokens,
                     "idempotency_keys": done.keys,
+                    "token_uses": done.uses,
                 },
             )
         if not done.complete:

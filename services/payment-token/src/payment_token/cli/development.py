@@ -67,6 +67,8 @@ merchants  = ["{DEMO_MERCHANT}"]                                  # exact names,
 purposes   = ["*"]                                       # such as "authorization", "capture", "refund"
 fields     = ["pan", "expiry", "cardholder_name", "sad"]
 operations = ["decrypt", "authorization-complete"]       # without this line: decrypt alone
+#budget    = {{ tokens = 10000, window_seconds = 3600 }}   # different tokens in an hour; without it no limit
+#rate      = {{ requests = 200, per_seconds = 1 }}         # requests in a second; without it no limit
 """
 
 

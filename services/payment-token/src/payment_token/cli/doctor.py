@@ -18,8 +18,10 @@ from payment_token.domain.key_life.version import KeyState
 from payment_token.domain.operator_error import OperatorError
 from payment_token.domain.self_test import KNOWN_ANSWERS, SelfTestResult, ask
 from payment_token.domain.self_test.custodians import Unanswered, prove_bdk
+from payment_token.domain.worker_policy import Operation
 from payment_token.infrastructure.database import migration
 from payment_token.infrastructure.process_hardening import forbid_core_dumps
+from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.safety import Severity, configuration_findings
 from payment_token.settings import Settings
 
@@ -115,7 +117,7 @@ async def _service_checks(
         rows += await _api_key_rows(service) if makes_tokens else []
         failing = await (service.readiness() if makes_tokens else service.readiness_to_release())
         milliseconds = service.clock.error_seconds() * 1000
-    rows += [("ok", "certificates and policy", "load")]
+    rows += [("ok", "certificates and policy", "load"), *_policy_rows(settings, roles)]
     rows += [("ok", "database clock", f"is known to {milliseconds:.1f} ms")]
     rows += [
         (Severity.REFUSED.value, name, _ADVICE.get(code, code)) for name, code in failing.items()
@@ -160,6 +162,22 @@ async def _age_rows(service: Service) -> list[tuple[str, str, str]]:
                 advice = f"is {standing}, rotation by {due}: payment-token keys rotate --purpose {version.purpose}"
                 rows.append((Severity.UNWISE.value, f"{version.purpose} key", advice))
     return rows
+
+
+def _policy_rows(settings: Settings, roles: Collection[Role]) -> list[tuple[str, str, str]]:
+    """The workers whose certificate, stolen, would be worth every card that the policy lets it have."""
+    if settings.in_development or Role.INTERNAL not in roles or settings.worker_policy_file is None:
+        return []
+    grants = WorkerPolicyFile(settings.worker_policy_file).current().grants
+    unbounded = [
+        identity
+        for identity, grant in sorted(grants.items())
+        if Operation.DECRYPT in grant.operations and grant.budget is None
+    ]
+    if not unbounded:
+        return []
+    advice = f"no budget of tokens: {', '.join(unbounded)}. docs/policy.md says how to choose one."
+    return [(Severity.UNWISE.value, "worker policy", advice)]
 
 
 def _self_test_row(result: SelfTestResult | Unanswered) -> tuple[str, str, str]:

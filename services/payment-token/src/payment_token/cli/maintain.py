@@ -42,9 +42,10 @@ def _what_was_done(done: Maintained) -> str:
     months = (
         f" and {_count(done.audit_months, 'month')} of the audit log" if done.audit_months else ""
     )
+    uses = f" and {_count(done.uses, 'token')} of workers' old budgets" if done.uses else ""
     return (
         f"Made {_count(done.made, 'partition')}{months}, dropped {done.dropped:,}{tokens},"
-        f" purged {_count(done.keys, 'idempotency key')}"
+        f" purged {_count(done.keys, 'idempotency key')}{uses}"
     )
 
 

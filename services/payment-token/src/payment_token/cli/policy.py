@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import typer
@@ -64,6 +65,8 @@ def check(
                     "identity": name,
                     "known": grant is not None,
                     "lacking": lacking,
+                    "budget": grant and grant.budget and asdict(grant.budget),
+                    "rate": grant and grant.rate and asdict(grant.rate),
                 }
             )
         )
@@ -147,3 +150,10 @@ def _show(identity: str, grant: WorkerGrant | None, lacking: list[GrantPart]) ->
             console.print(f"  {escape(explained(part, grant))}")
     else:
         console.print(f"[green]Allowed[/] by the grant of {escape(identity)}.")
+        for limit in _limits(grant):
+            console.print(f"  {limit}")
+
+
+def _limits(grant: WorkerGrant) -> Iterator[str]:
+    yield f"rate: {grant.rate or 'no limit'}"
+    yield f"budget: {grant.budget or 'no limit'}"

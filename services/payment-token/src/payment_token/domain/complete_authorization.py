@@ -1,6 +1,6 @@
 """A worker says that an authorisation is complete: the SAD of its token ends (PCI DSS 4.0.1, 3.3.1).
 
-1. the policy must grant the worker this operation for this merchant
+1. the policy must grant the worker this operation for this merchant, and its rate must have room
 2. read the token; another merchant's is as unknown as any. One that was revoked or has expired is completed all the same:
    whoever asks again must not be punished for what happened meanwhile
 3. without SAD there is nothing to end, and the record says that it was asked for
@@ -15,11 +15,13 @@ from datetime import datetime
 from enum import StrEnum
 
 from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome, Receipt
-from payment_token.domain.errors import PaymentTokenError, TokenNotFoundError
+from payment_token.domain.errors import OverWorkerLimitError, PaymentTokenError, TokenNotFoundError
 from payment_token.domain.identifiers import MerchantId, RequestId
+from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.ports import AuditLog, TokenStore, WorkerPolicies
 from payment_token.domain.token import SADStatus
 from payment_token.domain.token_id import TokenId
+from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.domain.worker_policy import Asked, Operation, Worker
 
 
@@ -55,10 +57,20 @@ class Completed:
 
 
 class CompleteAuthorization:
-    def __init__(self, *, store: TokenStore, audit_log: AuditLog, policies: WorkerPolicies) -> None:
+    def __init__(
+        self,
+        *,
+        store: TokenStore,
+        audit_log: AuditLog,
+        policies: WorkerPolicies,
+        limits: WorkerLimits,
+        limit_refusals: LimitRefusals,
+    ) -> None:
         self._store = store
         self._audit_log = audit_log
         self._policies = policies
+        self._limits = limits
+        self._limit_refusals = limit_refusals
 
     def admit(self, worker: Worker) -> None:
         """Before anything that the worker sent is read. Raises UnauthenticatedError, ForbiddenError."""
@@ -67,11 +79,12 @@ class CompleteAuthorization:
     async def __call__(
         self, worker: Worker, request_id: RequestId, request: CompletionRequest
     ) -> Completed:
-        """Raises ForbiddenError, TokenNotFoundError."""
+        """Raises ForbiddenError, OverWorkerLimitError, TokenNotFoundError."""
         # 1.
-        self._policies.current().check(
+        grant = self._policies.current().check(
             worker, Asked(request.merchant_id, Operation.AUTHORIZATION_COMPLETE)
         )
+        await self._limits.take_permit(worker.identity, grant.rate)
         # 2.
         token_id = TokenId.parse(request.payment_token)
         stored = await self._store.get(request.merchant_id, token_id)
@@ -109,7 +122,11 @@ class CompleteAuthorization:
         """Writes the record of a request that ``error`` ended. ``request`` is ``None`` when it was not readable."""
         token_id = None if request is None else TokenId.readable(request.payment_token)
         event = _event(worker, request_id, request, token_id)
-        await self._audit_log.record(replace(event, outcome=Outcome.REFUSED, code=error.code))
+        refused = replace(event, outcome=Outcome.REFUSED, code=error.code)
+        if isinstance(error, OverWorkerLimitError):
+            await self._limit_refusals.record(refused, error)
+        else:
+            await self._audit_log.record(refused)
 
 
 def _event(

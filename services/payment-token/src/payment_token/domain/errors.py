@@ -145,6 +145,16 @@ class RateLimitedError(NotPermittedError):
         super().__init__(detail)
 
 
+class OverWorkerLimitError(RateLimitedError):
+    """A worker has used up what the policy gives it for now. ``limit`` names which of the two: its rate or its budget."""
+
+    def __init__(
+        self, limit: str = "rate", detail: str | None = None, retry_after_seconds: int | None = None
+    ) -> None:
+        self.limit = limit
+        super().__init__(detail, retry_after_seconds)
+
+
 # --- There is no such thing -----------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@
 2. make the partitions that tokens of the longest life will need, and some more; and those of the audit log for a year
 3. drop each partition whose purge day has come, the oldest first, once that is on record
 4. delete idempotency keys whose window has passed, in batches
+5. likewise what workers used of their limits, once the windows are over for an hour
 
 It may be stopped at any moment and started again. What cannot be done now, because somebody is at work on a partition,
 is left for the next run; the rest is done all the same.
@@ -24,6 +25,7 @@ SPARE_DAYS = 14
 AUDIT_MONTHS_AHEAD = 13
 
 _KEYS_IN_A_BATCH = 2_000
+_USES_IN_A_BATCH = 2_000
 _PAUSE_SECONDS = 0.05
 
 
@@ -78,6 +80,14 @@ class MaintainedTables(Protocol):
         """The next ones whose windows ended at ``since`` or later, in one transaction. Skips those in use."""
         ...
 
+    async def delete_old_uses(self, limit: int) -> int:
+        """Tokens charged to workers in windows that ended an hour ago or earlier, in one transaction. Returns how many."""
+        ...
+
+    async def delete_old_windows(self, limit: int) -> int:
+        """Likewise the counts of such windows, of which no use is left."""
+        ...
+
 
 class Maintenance(Protocol):
     def alone(self) -> AbstractAsyncContextManager[MaintainedTables | None]:
@@ -97,7 +107,8 @@ class Purges(Protocol):
 class Maintained:
     """``missing`` and ``kept`` are the purge days whose partitions could not be made or dropped this time.
 
-    ``audit_months`` is ``None`` when the partitions of the audit log could not be looked after.
+    ``audit_months`` is ``None`` when the partitions of the audit log could not be looked after. ``uses`` are tokens that
+    were charged to workers.
     """
 
     made: int
@@ -105,6 +116,7 @@ class Maintained:
     dropped: int
     about_tokens: int
     keys: int
+    uses: int
     missing: Sequence[date]
     kept: Sequence[date]
 
@@ -141,12 +153,15 @@ class Maintain:
             dropped = await self._drop(tables, due)
             # 4.
             keys = await _delete_keys(tables)
+            # 5.
+            uses = await _delete_uses(tables)
             return Maintained(
                 made=made,
                 audit_months=audit_months,
                 dropped=dropped,
                 about_tokens=sum(partition.about_tokens for partition in due[:dropped]),
                 keys=keys,
+                uses=uses,
                 missing=lacking[made:],
                 kept=[partition.purge_day for partition in due[dropped:]],
             )
@@ -187,6 +202,18 @@ async def _delete_keys(tables: MaintainedTables) -> int:
         if batch.deleted < _KEYS_IN_A_BATCH:
             return deleted
         since = batch.last
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _delete_uses(tables: MaintainedTables) -> int:
+    """A window goes after the last use in it, so that none is ever left behind."""
+    deleted = 0
+    while True:
+        uses = await tables.delete_old_uses(_USES_IN_A_BATCH)
+        deleted += uses
+        windows = await tables.delete_old_windows(_USES_IN_A_BATCH)
+        if not uses and windows < _USES_IN_A_BATCH:
+            return deleted
         await asyncio.sleep(_PAUSE_SECONDS)
 
 

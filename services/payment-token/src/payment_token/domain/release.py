@@ -1,9 +1,9 @@
 """Release: a worker gets card data back, once the record of that release is durable.
 
-1. the policy must grant the worker this merchant, purpose and set of fields
+1. the policy must grant the worker this merchant, purpose and set of fields, and its rate must allow one request more
 2. read the sealed token; another merchant's is as unknown as any
 3. it must be neither revoked nor expired
-4. open what was asked for
+4. open what was asked for, and charge it to the worker's budget
 5. write the audit record, in a transaction that finds the token still alive
 6. only then answer
 """
@@ -17,12 +17,14 @@ from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome, Re
 from payment_token.domain.card_data import PANPart, SADPart, decode_pan_part, decode_sad_part
 from payment_token.domain.errors import (
     AuditUnavailableError,
+    OverWorkerLimitError,
     PaymentTokenError,
     RecordIntegrityFailureError,
     TokenNotFoundError,
 )
 from payment_token.domain.identifiers import MerchantId, RequestId
 from payment_token.domain.keys import NamedKey
+from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.ports import (
     AuditLog,
     Clock,
@@ -35,6 +37,7 @@ from payment_token.domain.sealing import Purpose, SealedRecord, open_record
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.domain.token import SADStatus, StoredToken, Token
 from payment_token.domain.token_id import TokenId
+from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.domain.worker_policy import Asked, ReleaseField, Worker
 
 _ATTEMPTS = 3
@@ -85,6 +88,8 @@ class Release:
         policies: WorkerPolicies,
         service_keys: VersionedKeys,
         epoch_keys: VersionedKeys,
+        limits: WorkerLimits,
+        limit_refusals: LimitRefusals,
     ) -> None:
         self._environment = environment
         self._clock = clock
@@ -93,6 +98,8 @@ class Release:
         self._policies = policies
         self._service_keys = service_keys
         self._epoch_keys = epoch_keys
+        self._limits = limits
+        self._limit_refusals = limit_refusals
 
     def admit(self, worker: Worker) -> None:
         """Before anything that the worker sent is read.
@@ -104,15 +111,17 @@ class Release:
     async def __call__(
         self, worker: Worker, request_id: RequestId, request: ReleaseRequest
     ) -> Released:
-        # 1.
-        self._policies.current().check(
+        # 1. before the token's id is looked at: guessing costs as much as knowing
+        grant = self._policies.current().check(
             worker,
             Asked(request.merchant_id, purpose=request.purpose, fields=request.fields),
         )
+        await self._limits.take_permit(worker.identity, grant.rate)
         token_id = TokenId.parse(request.payment_token)
+        # 2. to 4.
+        opened = await self._open(request, token_id)
+        await self._limits.charge(worker.identity, grant.budget, token_id)
         for _ in range(_ATTEMPTS):
-            # 2. to 4.
-            opened = await self._open(request, token_id)
             event = AuditEvent(
                 EventKind.DECRYPT,
                 Outcome.RELEASED,
@@ -130,6 +139,7 @@ class Release:
                     event, with_sad=opened.sad_part is not None
                 )
             except TokenChangedError:
+                opened = await self._open(request, token_id)
                 continue
             # 6.
             return Released(
@@ -154,7 +164,10 @@ class Release:
         request: ReleaseRequest | None,
         error: PaymentTokenError,
     ) -> None:
-        """Writes the record of a request that ``error`` ended. ``request`` is ``None`` when it was not readable."""
+        """Writes the record of a request that ``error`` ended. ``request`` is ``None`` when it was not readable.
+
+        Of requests over the worker's limits, as far as :class:`LimitRefusals` has each recorded.
+        """
         event = AuditEvent(
             EventKind.DECRYPT,
             Outcome.REFUSED,
@@ -170,7 +183,10 @@ class Release:
                 purpose=request.purpose,
                 fields=request.fields,
             )
-        await self._audit_log.record(event)
+        if isinstance(error, OverWorkerLimitError):
+            await self._limit_refusals.record(event, error)
+        else:
+            await self._audit_log.record(event)
 
     async def _open(self, request: ReleaseRequest, token_id: TokenId) -> _Opened:
         for _ in range(_ATTEMPTS):

@@ -58,13 +58,37 @@ class GrantPart(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """Of how many different tokens a worker gets the card data in a window, from all processes together."""
+
+    tokens: int
+    window_seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.tokens:,} different tokens in {_seconds(self.window_seconds)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """How many requests a worker may make in so many seconds, to all processes together."""
+
+    requests: int
+    per_seconds: int
+
+    def __str__(self) -> str:
+        return f"{self.requests:,} requests in {_seconds(self.per_seconds)}"
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerGrant:
-    """``merchants`` and ``purposes`` are exact names, or ``*`` for all."""
+    """``merchants`` and ``purposes`` are exact names, or ``*`` for all. Without budget or rate there is no such limit."""
 
     merchants: frozenset[str]
     purposes: frozenset[str]
     fields: frozenset[ReleaseField]
     operations: frozenset[Operation] = frozenset({Operation.DECRYPT})
+    budget: Budget | None = None
+    rate: Rate | None = None
 
     def lacking(self, asked: Asked) -> Iterator[GrantPart]:
         """The parts that do not cover what is asked; none when all of it is granted."""
@@ -91,10 +115,11 @@ class WorkerPolicy:
         grant = self.grants.get(identity)
         return grant is not None and grant.covers(asked)
 
-    def check(self, worker: Worker, asked: Asked) -> None:
-        """Raises ForbiddenError unless the worker's own grant covers all that is asked."""
-        if self.allows(worker.identity, asked):
-            return
+    def check(self, worker: Worker, asked: Asked) -> WorkerGrant:
+        """The worker's own grant. Raises ForbiddenError unless it covers all that is asked."""
+        grant = self.grants.get(worker.identity)
+        if grant is not None and grant.covers(asked):
+            return grant
         self.check_known(worker)
         if asked.operation is Operation.DECRYPT:
             raise ForbiddenError(
@@ -112,3 +137,7 @@ class WorkerPolicy:
             )
         if worker.identity not in self.grants:
             raise ForbiddenError("The policy does not name this worker.")
+
+
+def _seconds(number: int) -> str:
+    return f"{number:,} second{'' if number == 1 else 's'}"

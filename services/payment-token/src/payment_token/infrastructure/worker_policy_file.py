@@ -8,6 +8,8 @@
     purposes   = ["authorization", "capture"]                # or ["*"]
     fields     = ["pan", "expiry"]                           # of pan, expiry, cardholder_name, sad
     operations = ["decrypt"]                                # of decrypt, authorization-complete; default: decrypt
+    budget     = { tokens = 10000, window_seconds = 3600 }  # different tokens in an hour; default: no limit
+    rate       = { requests = 200, per_seconds = 1 }        # requests in a second; default: no limit
 """
 
 import tomllib
@@ -21,12 +23,30 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from payment_token.domain.identifiers import MERCHANT_ID, PURPOSE
 from payment_token.domain.worker_policy import (
     EVERYTHING,
+    Budget,
     Operation,
+    Rate,
     ReleaseField,
     WorkerGrant,
     WorkerPolicy,
 )
 from payment_token.settings import ConfigurationError
+
+
+class _Budget(BaseModel):
+    """A window is a day at most: what was charged stays in the database as long, and an hour more."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tokens: Annotated[int, Field(ge=1, le=10_000_000)]
+    window_seconds: Annotated[int, Field(ge=1, le=86_400)]
+
+
+class _Rate(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    requests: Annotated[int, Field(ge=1, le=1_000_000)]
+    per_seconds: Annotated[int, Field(ge=1, le=3_600)]
 
 
 class _Worker(BaseModel):
@@ -37,6 +57,18 @@ class _Worker(BaseModel):
     purposes: list[Annotated[str, Field(pattern=rf"^(\{EVERYTHING}|{PURPOSE.pattern})$")]]
     fields: list[ReleaseField]
     operations: list[Operation] = [Operation.DECRYPT]
+    budget: _Budget | None = None
+    rate: _Rate | None = None
+
+    def to_domain(self) -> WorkerGrant:
+        return WorkerGrant(
+            frozenset(self.merchants),
+            frozenset(self.purposes),
+            frozenset(self.fields),
+            frozenset(self.operations),
+            None if self.budget is None else Budget(**self.budget.model_dump()),
+            None if self.rate is None else Rate(**self.rate.model_dump()),
+        )
 
 
 class _PolicyFile(BaseModel):
@@ -97,15 +129,5 @@ def _read(path: Path) -> FoundPolicy:
     identities = [worker.identity for worker in file.worker]
     if len(set(identities)) != len(identities):
         raise ConfigurationError(f"WORKER_POLICY_FILE: {path} names a worker twice.")
-    policy = WorkerPolicy(
-        {
-            worker.identity: WorkerGrant(
-                frozenset(worker.merchants),
-                frozenset(worker.purposes),
-                frozenset(worker.fields),
-                frozenset(worker.operations),
-            )
-            for worker in file.worker
-        }
-    )
+    policy = WorkerPolicy({worker.identity: worker.to_domain() for worker in file.worker})
     return FoundPolicy(policy, sha256(content).hexdigest())

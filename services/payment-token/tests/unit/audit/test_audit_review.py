@@ -105,3 +105,12 @@ def test_a_log_that_is_silent_now_and_then_is_so_today() -> None:
     sparse = [each for each in USUAL if each.hour.hour % 2]
 
     assert of(*sparse).findings == []
+
+
+def test_a_worker_whose_refusals_had_to_be_counted() -> None:
+    counted = [hour(number, released=0, refused=3, event="requests_refused") for number in (4, 5)]
+
+    (finding,) = of(*USUAL, *counted).findings
+
+    assert (finding.what, finding.identity) == ("over limits", "spiffe://w")
+    assert "6 records" in finding.text

@@ -46,7 +46,7 @@ def internal_routes(use_cases: InternalUseCases, workers: WorkerCertificates) ->
         "/decrypt",
         summary="Release card data to an authorised worker",
         response_model=ReleasedBody,
-        responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 500, 503),
+        responses=problems(400, 401, 403, 404, 410, 413, 415, 422, 429, 500, 503),
         openapi_extra={**request_body(DecryptBody), "parameters": [request_id_parameter()]},
     )
     async def decrypt(request: Request) -> Response:

@@ -11,10 +11,14 @@ from payment_token.domain.worker_policy import ReleaseField
 
 
 class EventKind(StrEnum):
-    """``NOT_RELEASED`` takes a decrypt back: its record is there, and the card data never left."""
+    """``NOT_RELEASED`` takes a decrypt back: its record is there, and the card data never left.
+
+    ``REQUESTS_REFUSED`` counts requests over a worker's limits that have no record each.
+    """
 
     DECRYPT = "decrypt"
     NOT_RELEASED = "not_released"
+    REQUESTS_REFUSED = "requests_refused"
     TOKEN_REVOKED = "token_revoked"  # noqa: S105 - the name of an event
     AUTHORIZATION_COMPLETED = "authorization_completed"
     TOKENS_PURGED = "tokens_purged"

@@ -5,6 +5,7 @@ A finding is a question to a person, not a verdict. What is asked about:
 - a worker that released card data and had released none in the days before
 - an hour in which a worker released far more than in its busiest hour before
 - a worker many of whose requests were refused
+- a worker that asked for so much more than its rate or budget that the refusals were counted
 - releases that were taken back, because it was not known whether their records were durable
 - hours without a record, where there is one in every hour usually
 """
@@ -23,6 +24,7 @@ REFUSED_SHARE = 0.2
 _HOUR = timedelta(hours=1)
 _RELEASES = "decrypt"
 _TAKEN_BACK = "not_released"
+_COUNTED = "requests_refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ def review(hours: Iterable[HourOfIdentity], since: datetime, until: datetime) ->
         *_new_workers(workers, _by_worker(before)),
         *_spikes(window, before),
         *_refusals(workers),
+        *_over_limits(window),
         *_taken_back(events),
         *_silent_hours(window, before, since, until),
     ]
@@ -121,6 +124,19 @@ def _refusals(workers: dict[str, tuple[int, int]]) -> Iterator[Finding]:
             yield Finding(
                 "refusals", identity, f"{refused:,} of {released + refused:,} requests were refused"
             )
+
+
+def _over_limits(window: Sequence[HourOfIdentity]) -> Iterator[Finding]:
+    counted: Counter[str] = Counter()
+    for each in window:
+        if each.event == _COUNTED:
+            counted[each.identity] += each.records
+    for identity, records in sorted(counted.items()):
+        yield Finding(
+            "over limits",
+            identity,
+            f"its rate or budget refused more than it had; {records:,} records count what was refused",
+        )
 
 
 def _taken_back(events: Counter[str]) -> Iterator[Finding]:

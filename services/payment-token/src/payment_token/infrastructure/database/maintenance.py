@@ -75,6 +75,34 @@ WITH deleted AS (
 SELECT count(*), max(expires_at) FROM deleted
 """
 
+# An hour later than they end: should the clock be set back by less, no window begins anew.
+_OLD_WINDOWS = "window_end <= now() - interval '1 hour'"
+
+_DELETE_USES = f"""
+WITH old AS MATERIALIZED (
+    SELECT identity, window_start FROM worker_limit_windows
+     WHERE kind = 'tokens' AND {_OLD_WINDOWS} ORDER BY window_end LIMIT 100
+)
+DELETE FROM worker_token_uses
+ WHERE ctid = ANY (ARRAY(
+       SELECT uses.ctid
+         FROM old CROSS JOIN LATERAL (
+              SELECT ctid FROM worker_token_uses
+               WHERE identity = old.identity AND window_start = old.window_start LIMIT %(limit)s) AS uses
+        LIMIT %(limit)s))
+"""
+
+_DELETE_WINDOWS = f"""
+DELETE FROM worker_limit_windows
+ WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM worker_limit_windows AS old
+        WHERE {_OLD_WINDOWS}
+          AND NOT EXISTS (SELECT FROM worker_token_uses AS uses
+                           WHERE old.kind = 'tokens' AND uses.identity = old.identity
+                             AND uses.window_start = old.window_start)
+        ORDER BY window_end LIMIT %s))
+"""
+
 
 class PostgresMaintenance:
     """Connects anew for each run."""
@@ -153,6 +181,12 @@ class _Tables:
         cursor = await self._connection.execute(_DELETE_KEYS, (since, limit))
         deleted, last = await cursor.fetchone() or (0, None)
         return KeyBatch(deleted, last)
+
+    async def delete_old_uses(self, limit: int) -> int:
+        return (await self._connection.execute(_DELETE_USES, {"limit": limit})).rowcount
+
+    async def delete_old_windows(self, limit: int) -> int:
+        return (await self._connection.execute(_DELETE_WINDOWS, (limit,))).rowcount
 
 
 def _storage() -> sql.Composable:

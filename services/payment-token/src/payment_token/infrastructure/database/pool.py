@@ -37,6 +37,12 @@ _AUDIT = " -c statement_timeout=1200ms -c lock_timeout=1100ms -c plan_cache_mode
 AUDIT_CONNECTIONS = 2
 _AUDIT_WAIT_SECONDS = 1.0
 
+# What a worker was charged is on the primary's way to disk before the audit record of its release, whose commit waits for
+# all that is before it in the write-ahead log. So a charge need not wait for the disk by itself, and other processes not
+# for its lock meanwhile. No connection at all where no worker has limits.
+_LIMITS = " -c lock_timeout=1s -c plan_cache_mode=force_generic_plan -c synchronous_commit=off"
+_LIMIT_CONNECTIONS = 3
+
 
 def new_pool(url: str) -> Pool:
     """Not yet open: ``await pool.open()`` in the event loop that uses it."""
@@ -53,7 +59,14 @@ def new_audit_pool(url: str) -> Pool:
     return _pool(url, _SESSION + _AUDIT, AUDIT_CONNECTIONS, _AUDIT_WAIT_SECONDS)
 
 
-def _pool(url: str, options: str, size: int, wait_seconds: float = _WAIT_SECONDS) -> Pool:
+def new_limits_pool(url: str) -> Pool:
+    """The connections of :mod:`worker_ledger`, made when they are wanted. Not yet open, as above."""
+    return _pool(url, _SESSION + _LIMITS, _LIMIT_CONNECTIONS, least=0)
+
+
+def _pool(
+    url: str, options: str, size: int, wait_seconds: float = _WAIT_SECONDS, *, least: int = 1
+) -> Pool:
     return AsyncConnectionPool(
         url,
         kwargs={
@@ -65,7 +78,7 @@ def _pool(url: str, options: str, size: int, wait_seconds: float = _WAIT_SECONDS
             "tcp_user_timeout": 3000,
             "application_name": "payment-token",
         },
-        min_size=1,
+        min_size=least,
         max_size=size,
         max_waiting=_QUEUE,
         timeout=wait_seconds,

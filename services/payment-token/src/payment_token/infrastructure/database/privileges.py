@@ -52,6 +52,9 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
             "SELECT, UPDATE (status, sealed_sad, sad_destroyed_at, sad_unrecoverable_from)"
         ),
         "encryption_keys": "SELECT",
+        # Counts what workers had. It takes nothing back.
+        "worker_token_uses": "SELECT, INSERT",
+        "worker_limit_windows": "SELECT, INSERT, UPDATE (window_end, used)",
     },
     ROTATOR: {
         **_SCHEMA_VERSION,
@@ -89,6 +92,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "payment_tokens": ", ".join(VERBS),
         # Locks what it deletes, which asks for UPDATE of some column. Nothing reads this one.
         "token_idempotency_keys": "SELECT, UPDATE (created_at), DELETE",
+        "worker_token_uses": "SELECT, DELETE",
+        "worker_limit_windows": "SELECT, DELETE",
     },
     AUDITOR: {
         **_SCHEMA_VERSION,

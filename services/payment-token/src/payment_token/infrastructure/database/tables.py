@@ -102,6 +102,39 @@ token_idempotency_keys = Table(
     },
 )
 
+# What each worker was given within a window of its limits: how many distinct tokens (``tokens``) or requests
+# (``requests``). By worker and not by merchant: a limit is of a worker, whatever merchants it acts for.
+worker_limit_windows = Table(
+    "worker_limit_windows",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("window_start", _time, primary_key=True),
+    Column("window_end", _time, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    CheckConstraint("kind IN ('tokens', 'requests')", name="kind"),
+    Index(None, "window_end"),
+    # A row is counted up again and again: there is room on its page for the next version.
+    postgresql_with={
+        "fillfactor": "50",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_threshold": "1000",
+    },
+)
+
+# Which tokens those were. Every row is deleted when its window is over: as many as the budgets have, and those of the last hour.
+worker_token_uses = Table(
+    "worker_token_uses",
+    metadata,
+    Column("identity", Text, primary_key=True),
+    Column("window_start", _time, primary_key=True),
+    Column("token_id", Text, primary_key=True),
+    postgresql_with={
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_threshold": "1000",
+    },
+)
+
 encryption_keys = Table(
     "encryption_keys",
     metadata,
