@@ -5,11 +5,12 @@ the answer leaves with what is done. What was begun ends by itself, and finds th
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from payment_token.domain.errors import OverloadedError
+from payment_token.domain.errors import InvalidFieldError, OverloadedError
 
 MOST = 500
 SECONDS = 2.5
@@ -21,6 +22,10 @@ _BATCHES = 16
 # Of one batch, as many as one statement takes; of all, some less than the lines hold in which single requests wait too.
 _AT_ONCE = 100
 _AT_ONCE_OF_ALL = 400
+
+# A request id has 128 characters, and ``:item499`` takes eight of them.
+_LONGEST_ID = 120
+_ITEM_ID = re.compile(r":item[0-9]+\Z")
 
 Outcome = TypeVar("Outcome")
 
@@ -100,9 +105,30 @@ def in_lines(keys: Iterable[object]) -> list[list[int]]:
     return list(lines.values())
 
 
+def in_order(
+    count: int, outcomes: Mapping[int, Outcome | Exception]
+) -> Iterator[Outcome | Exception]:
+    """Of each place what came of it: what is not there was not done in time."""
+    late = OverloadedError("The batch took too long, and this item was not done. Send it again.")
+    return (outcomes.get(place, late) for place in range(count))
+
+
 def item_id(request_id: str, place: int) -> str:
     """What tells the items of a batch apart: the id of its request, and the place of the item from 0 on.
 
     Letters stand between: no digits of the one complete those of the other to a card number.
     """
     return f"{request_id}:item{place}"
+
+
+def names_an_item(request_id: str) -> bool:
+    """Nobody may give such an id to a request: its record would look like that of an item of another one."""
+    return _ITEM_ID.search(request_id) is not None
+
+
+def check_names_items(request_id: str, field: str) -> None:
+    """Raises InvalidFieldError for the id of a batch that leaves no room for the places of its items."""
+    if len(request_id) > _LONGEST_ID:
+        raise InvalidFieldError(
+            field, f"must have at most {_LONGEST_ID} characters: a batch names its items after it"
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from payment_token.api.audited_release import Attempt, released_on_record
-from payment_token.api.batch import Batch, Batches, item_id
+from payment_token.api.batch import SECONDS, Batch, Batches, item_id
 from payment_token.domain.errors import AuditUnavailableError
 from payment_token.domain.identifiers import RequestId
 from payment_token.domain.release import Release, Released, ReleaseRequest
@@ -15,6 +15,7 @@ async def released_batch(
     whole: Attempt,
     requests: Sequence[Callable[[], ReleaseRequest]],
     is_given_up: Callable[[], bool],
+    seconds: float = SECONDS,
 ) -> Mapping[int, Released | Exception]:
     """Outcomes by place. ``requests`` raise what is wrong with an item, when it is its turn.
 
@@ -23,6 +24,9 @@ async def released_batch(
     """
 
     async def release_one(place: int) -> Released:
+        if is_given_up():
+            # Nothing more is begun for a caller that is gone.
+            raise AuditUnavailableError
         attempt = Attempt(whole.worker, RequestId(item_id(whole.request_id, place)))
 
         async def read() -> None:
@@ -35,7 +39,7 @@ async def released_batch(
     batch = Batch(batches, release_one)
     answered = False
     try:
-        await batch.run([[place] for place in range(len(requests))])
+        await batch.run([[place] for place in range(len(requests))], seconds)
         answered = not is_given_up()
     finally:
         # Also where this is cancelled, at the end of the process.

@@ -1,12 +1,12 @@
 """The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from payment_token.api.batch import Batch, Batches, in_lines
+from payment_token.api.batch import Batches
 from payment_token.api.caller_rules import (
     APIKeys,
     authenticated,
@@ -23,11 +23,13 @@ from payment_token.api.rest.batch_results import batch_response
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
 from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import (
+    check_batch_id,
     check_request_id,
     header_values,
     request_id_of,
 )
 from payment_token.api.rest.token_models import CreateTokenBody, TokenBody, token_document
+from payment_token.api.tokenised_batch import tokenised_batch
 from payment_token.domain.api_key import APIKey
 from payment_token.domain.audit import Actor
 from payment_token.domain.errors import InvalidFieldError
@@ -35,6 +37,7 @@ from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise, Tokenised
+from payment_token.domain.tokenise_request import TokeniseRequest
 from payment_token.domain.view_token import ViewToken
 
 _IDEMPOTENCY_HEADERS = (b"idempotency-key", b"x-idempotency-key")
@@ -48,10 +51,9 @@ class PublicUseCases:
     api_keys: APIKeys
 
 
-def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
+def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -> APIRouter:
     """``hints``: in the results of a batch, as in other answers of development."""
     router = APIRouter(prefix="/v1", tags=["payment tokens"])
-    batches = Batches()
 
     @router.post(
         "/payment-tokens",
@@ -88,12 +90,18 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
         api_key = await _authenticated(request, use_cases.api_keys)
         with batches.admitted():
             items = (await read_body(request, CreateBatchBody, CREATE_LIMIT_BYTES)).items
-            check_request_id(request)
+            check_batch_id(request)
             if any(header_values(request, name) for name in _IDEMPOTENCY_HEADERS):
                 raise InvalidFieldError(
                     "Idempotency-Key", "each item of a batch has one of its own"
                 )
-            outcomes = await _tokenised(use_cases.tokenise, batches, api_key, items)
+            outcomes = await tokenised_batch(
+                use_cases.tokenise,
+                batches,
+                api_key,
+                [partial(_request_of, item) for item in items],
+                map(_claim_of, items),
+            )
             return batch_response(
                 len(items), outcomes, _result, request_id_of(request), hints=hints
             )
@@ -132,23 +140,13 @@ async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
     return await authenticated(header_values(request, b"authorization"), api_keys)
 
 
-async def _tokenised(
-    tokenise: Tokenise, batches: Batches, api_key: APIKey, items: Sequence[object]
-) -> Mapping[int, Tokenised | Exception]:
-    async def tokenise_one(place: int) -> Tokenised:
-        body = validated(CreateItemBody, items[place])
-        request = body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
-        api_key.acting_for(request.merchant_id)
-        return await tokenise(request)
-
-    batch = Batch(batches, tokenise_one)
-    # A key that comes twice is a replay of the first, or another request under its key.
-    await batch.run(in_lines(map(_claim_of, items)))
-    return batch.outcomes
+def _request_of(item: object) -> TokeniseRequest:
+    body = validated(CreateItemBody, item)
+    return body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
 
 
 def _claim_of(item: object) -> tuple[str, str] | None:
-    """What must not be worked on twice at a time, as far as the item can be read."""
+    """Merchant and key, as far as the item can be read."""
     if not isinstance(item, dict):
         return None
     merchant_id, key = item.get("merchant_id"), item.get("idempotency_key")

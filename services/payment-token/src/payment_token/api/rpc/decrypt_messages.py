@@ -15,7 +15,7 @@ RELEASE_FIELDS = Names(ReleaseField, pb.ReleaseField)
 SAD_STATUSES = Names(SADStatus, pb.SADStatus)
 
 
-def decrypt_body(message: pb.DecryptRequest) -> DecryptBody:
+def decrypt_body(message: pb.DecryptRequest | pb.DecryptItem) -> DecryptBody:
     """Raises MalformedRequestError, InvalidFieldError."""
     document: dict[str, Any] = {
         name: text

@@ -21,7 +21,7 @@ BRANDS = Names(Brand, pb.CardBrand)
 ENTRY_MODES = Names(EntryMode, pb.EntryMode)
 
 
-def create_body(message: pb.CreateTokenRequest) -> CreateTokenBody:
+def create_body(message: pb.CreateTokenRequest | pb.CreateTokenItem) -> CreateTokenBody:
     """Raises MalformedRequestError, InvalidFieldError."""
     document = _given(
         merchant_id=message.merchant_id,

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)payment_token/v1/decryption_service.proto\x12\x10payment_token.v1\"\x91\x01\n\x0e\x44\x65\x63ryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12.\n\x06\x66ields\x18\x05 \x03(\x0e\x32\x1e.payment_token.v1.ReleaseField\"\xe8\x01\n\x0f\x44\x65\x63ryptResponse\x12\x15\n\rpayment_token\x18\x01 \x01(\t\x12\x33\n\x0cpayment_data\x18\x02 \x01(\x0b\x32\x1d.payment_token.v1.PaymentData\x12\x41\n\x08metadata\x18\x03 \x03(\x0b\x32/.payment_token.v1.DecryptResponse.MetadataEntry\x12\x15\n\raudit_receipt\x18\x04 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x02\n\x0bPaymentData\x12\x15\n\x03pan\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x1b\n\texp_month\x18\x02 \x01(\x05\x42\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x1a\n\x08\x65xp_year\x18\x03 \x01(\x05\x42\x03\x80\x01\x01H\x02\x88\x01\x01\x12!\n\x0f\x63\x61rdholder_name\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12?\n\x03sad\x18\x05 \x01(\x0b\x32-.payment_token.v1.SensitiveAuthenticationDataB\x03\x80\x01\x01\x12/\n\nsad_status\x18\x06 \x01(\x0e\x32\x1b.payment_token.v1.SADStatusB\x06\n\x04_panB\x0c\n\n_exp_monthB\x0b\n\t_exp_yearB\x12\n\x10_cardholder_name\"\xd6\x01\n\x1bSensitiveAuthenticationData\x12\x1e\n\x0cservice_code\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x15\n\x03\x63vv\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x18\n\x06track1\x18\x03 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x12\x18\n\x06track2\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12\x15\n\x03\x65mv\x18\x05 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01\x42\x0f\n\r_service_codeB\x06\n\x04_cvvB\t\n\x07_track1B\t\n\x07_track2B\x06\n\x04_emv*\x98\x01\n\x0cReleaseField\x12\x1d\n\x19RELEASE_FIELD_UNSPECIFIED\x10\x00\x12\x15\n\x11RELEASE_FIELD_PAN\x10\x01\x12\x18\n\x14RELEASE_FIELD_EXPIRY\x10\x02\x12!\n\x1dRELEASE_FIELD_CARDHOLDER_NAME\x10\x03\x12\x15\n\x11RELEASE_FIELD_SAD\x10\x04*\x83\x01\n\tSADStatus\x12\x1a\n\x16SAD_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSAD_STATUS_NONE\x10\x01\x12\x13\n\x0fSAD_STATUS_LIVE\x10\x02\x12\x16\n\x12SAD_STATUS_EXPIRED\x10\x03\x12\x18\n\x14SAD_STATUS_DESTROYED\x10\x04\x32\x63\n\x11\x44\x65\x63ryptionService\x12N\n\x07\x44\x65\x63rypt\x12 .payment_token.v1.DecryptRequest\x1a!.payment_token.v1.DecryptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)payment_token/v1/decryption_service.proto\x12\x10payment_token.v1\x1a\x17google/rpc/status.proto\"\x91\x01\n\x0e\x44\x65\x63ryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12.\n\x06\x66ields\x18\x05 \x03(\x0e\x32\x1e.payment_token.v1.ReleaseField\"W\n\x13\x42\x61tchDecryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x05items\x18\x02 \x03(\x0b\x32\x1d.payment_token.v1.DecryptItem\"\x80\x01\n\x0b\x44\x65\x63ryptItem\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12.\n\x06\x66ields\x18\x05 \x03(\x0e\x32\x1e.payment_token.v1.ReleaseFieldJ\x04\x08\x01\x10\x02\"H\n\x14\x42\x61tchDecryptResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.payment_token.v1.DecryptResult\"v\n\rDecryptResult\x12\x35\n\x08response\x18\x01 \x01(\x0b\x32!.payment_token.v1.DecryptResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xe8\x01\n\x0f\x44\x65\x63ryptResponse\x12\x15\n\rpayment_token\x18\x01 \x01(\t\x12\x33\n\x0cpayment_data\x18\x02 \x01(\x0b\x32\x1d.payment_token.v1.PaymentData\x12\x41\n\x08metadata\x18\x03 \x03(\x0b\x32/.payment_token.v1.DecryptResponse.MetadataEntry\x12\x15\n\raudit_receipt\x18\x04 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x02\n\x0bPaymentData\x12\x15\n\x03pan\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x1b\n\texp_month\x18\x02 \x01(\x05\x42\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x1a\n\x08\x65xp_year\x18\x03 \x01(\x05\x42\x03\x80\x01\x01H\x02\x88\x01\x01\x12!\n\x0f\x63\x61rdholder_name\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12?\n\x03sad\x18\x05 \x01(\x0b\x32-.payment_token.v1.SensitiveAuthenticationDataB\x03\x80\x01\x01\x12/\n\nsad_status\x18\x06 \x01(\x0e\x32\x1b.payment_token.v1.SADStatusB\x06\n\x04_panB\x0c\n\n_exp_monthB\x0b\n\t_exp_yearB\x12\n\x10_cardholder_name\"\xd6\x01\n\x1bSensitiveAuthenticationData\x12\x1e\n\x0cservice_code\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x15\n\x03\x63vv\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x18\n\x06track1\x18\x03 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x12\x18\n\x06track2\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12\x15\n\x03\x65mv\x18\x05 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01\x42\x0f\n\r_service_codeB\x06\n\x04_cvvB\t\n\x07_track1B\t\n\x07_track2B\x06\n\x04_emv*\x98\x01\n\x0cReleaseField\x12\x1d\n\x19RELEASE_FIELD_UNSPECIFIED\x10\x00\x12\x15\n\x11RELEASE_FIELD_PAN\x10\x01\x12\x18\n\x14RELEASE_FIELD_EXPIRY\x10\x02\x12!\n\x1dRELEASE_FIELD_CARDHOLDER_NAME\x10\x03\x12\x15\n\x11RELEASE_FIELD_SAD\x10\x04*\x83\x01\n\tSADStatus\x12\x1a\n\x16SAD_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSAD_STATUS_NONE\x10\x01\x12\x13\n\x0fSAD_STATUS_LIVE\x10\x02\x12\x16\n\x12SAD_STATUS_EXPIRED\x10\x03\x12\x18\n\x14SAD_STATUS_DESTROYED\x10\x04\x32\xc2\x01\n\x11\x44\x65\x63ryptionService\x12N\n\x07\x44\x65\x63rypt\x12 .payment_token.v1.DecryptRequest\x1a!.payment_token.v1.DecryptResponse\x12]\n\x0c\x42\x61tchDecrypt\x12%.payment_token.v1.BatchDecryptRequest\x1a&.payment_token.v1.BatchDecryptResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,20 +54,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENSITIVEAUTHENTICATIONDATA'].fields_by_name['track2']._serialized_options = b'\200\001\001'
   _globals['_SENSITIVEAUTHENTICATIONDATA'].fields_by_name['emv']._loaded_options = None
   _globals['_SENSITIVEAUTHENTICATIONDATA'].fields_by_name['emv']._serialized_options = b'\200\001\001'
-  _globals['_RELEASEFIELD']._serialized_start=964
-  _globals['_RELEASEFIELD']._serialized_end=1116
-  _globals['_SADSTATUS']._serialized_start=1119
-  _globals['_SADSTATUS']._serialized_end=1250
-  _globals['_DECRYPTREQUEST']._serialized_start=64
-  _globals['_DECRYPTREQUEST']._serialized_end=209
-  _globals['_DECRYPTRESPONSE']._serialized_start=212
-  _globals['_DECRYPTRESPONSE']._serialized_end=444
-  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_start=397
-  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_end=444
-  _globals['_PAYMENTDATA']._serialized_start=447
-  _globals['_PAYMENTDATA']._serialized_end=744
-  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_start=747
-  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_end=961
-  _globals['_DECRYPTIONSERVICE']._serialized_start=1252
-  _globals['_DECRYPTIONSERVICE']._serialized_end=1351
+  _globals['_RELEASEFIELD']._serialized_start=1403
+  _globals['_RELEASEFIELD']._serialized_end=1555
+  _globals['_SADSTATUS']._serialized_start=1558
+  _globals['_SADSTATUS']._serialized_end=1689
+  _globals['_DECRYPTREQUEST']._serialized_start=89
+  _globals['_DECRYPTREQUEST']._serialized_end=234
+  _globals['_BATCHDECRYPTREQUEST']._serialized_start=236
+  _globals['_BATCHDECRYPTREQUEST']._serialized_end=323
+  _globals['_DECRYPTITEM']._serialized_start=326
+  _globals['_DECRYPTITEM']._serialized_end=454
+  _globals['_BATCHDECRYPTRESPONSE']._serialized_start=456
+  _globals['_BATCHDECRYPTRESPONSE']._serialized_end=528
+  _globals['_DECRYPTRESULT']._serialized_start=530
+  _globals['_DECRYPTRESULT']._serialized_end=648
+  _globals['_DECRYPTRESPONSE']._serialized_start=651
+  _globals['_DECRYPTRESPONSE']._serialized_end=883
+  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_start=836
+  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_end=883
+  _globals['_PAYMENTDATA']._serialized_start=886
+  _globals['_PAYMENTDATA']._serialized_end=1183
+  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_start=1186
+  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_end=1400
+  _globals['_DECRYPTIONSERVICE']._serialized_start=1692
+  _globals['_DECRYPTIONSERVICE']._serialized_end=1886
 # @@protoc_insertion_point(module_scope)
