@@ -150,11 +150,7 @@ class OverGRPC:
     def _called_batch(self, client: RPCClient, method: str, make: Any, sent: SentBatch) -> Answer:
         items = [_rpc_item(item, make) for item in sent.items]
         message = batch_message(items, sent.request_id) if sent.raw is None else sent.raw[1]
-        answer = client.call(method, message)
-        if answer.message is None:
-            return _rpc_answer(answer)
-        results = tuple(map(_rpc_answer, results_of(answer.message)))
-        return Answer("", "", None, answer.request_id, {}, results)
+        return answers_of(client.call(method, message))
 
     def _called(self, client: RPCClient, method: str, make: Any, sent: Sent) -> Answer:
         if sent.raw is not None:
@@ -172,6 +168,13 @@ class OverGRPC:
 
 def new_key() -> str:
     return str(uuid.uuid4())
+
+
+def answers_of(batch: RPCAnswer) -> Answer:
+    if batch.message is None:
+        return _rpc_answer(batch)
+    results = tuple(map(_rpc_answer, results_of(batch.message)))
+    return Answer("", "", None, batch.request_id, {}, results)
 
 
 def _rest_item(sent: Sent) -> dict[str, Any]:
