@@ -1,6 +1,7 @@
 """Whatever comes in as a message is read as REST reads the same in JSON, or refused as REST refuses it."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -148,3 +149,9 @@ def test_a_request_id_is_the_caller_s_if_it_is_one(given, taken):
 def test_binary_metadata_is_no_text():
     call = Call(b"", metadata=(("authorization", b"Bearer x"), ("authorization", "Bearer y")))
     assert call.values("authorization") == ["", "Bearer y"]
+
+
+@pytest.mark.parametrize(("left", "seconds"), [(3.0, 2.5), (1.2, 1.0), (0.0, 0.0), (-1.0, 0.0)])
+def test_a_batch_works_for_a_part_of_the_time_that_is_left(left, seconds):
+    call = Call(b"", ends_at=time.monotonic() + left)
+    assert call.seconds_for_items() == pytest.approx(seconds, abs=0.05)
