@@ -186,14 +186,22 @@ def test_the_policy_bounds_what_is_sent_again() -> None:
     assert len(server.given) == 3
 
 
-def test_a_wait_that_the_deadline_does_not_allow_is_not_begun() -> None:
+def test_a_wait_that_the_deadline_does_not_allow_is_not_begun_and_holds_up_no_other() -> None:
     with (
-        scripted(answer(LATE, refused(503, "encryption_key_overdue", 60))) as server,
+        scripted(
+            answer(LATE, refused(503, "encryption_key_overdue", 60)),
+            answer(DONE),
+            problem(503, "overloaded", "60"),
+        ) as server,
         Client(server.url, "ptk_test", policy=POLICY) as client,
     ):
-        found = list(client.create_many(items(2)))
-    assert [one.retry_after for one in found if isinstance(one, ClientError)] == [0, 60]
-    assert len(server.given) == 1
+        made, overdue = client.create_many(items(2))
+        (overloaded,) = client.create_many(items(1))
+    assert isinstance(made, PaymentToken)
+    for failure in (overdue, overloaded):
+        assert isinstance(failure, ClientError)
+        assert failure.retry_after == 60
+    assert [len(keys) for keys in sent(server)] == [2, 1, 1]
 
 
 def test_a_spent_budget_ends_the_retries_of_batches_too() -> None:

@@ -64,10 +64,13 @@ def batch(
     while True:
         outcome = yield send
         outcomes.update(zip(left, _each(operation, outcome, len(left)), strict=True))
+        time_left = attempts.time_left(time.monotonic())
         mendable = {
             place: failure
             for place in left
             if isinstance(failure := outcomes[place], ClientError) and failure.retryable
+            # What asks for more is final, and holds up no other.
+            and (failure.retry_after or 0.0) < time_left
         }
         wait = _wait_after(attempts, _slowest(mendable.values())) if mendable else None
         if wait is None:
