@@ -100,7 +100,6 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
                 batches,
                 api_key,
                 [partial(_request_of, item) for item in items],
-                map(_claim_of, items),
             )
             return batch_response(
                 len(items), outcomes, _result, request_id_of(request), hints=hints
@@ -143,14 +142,6 @@ async def _authenticated(request: Request, api_keys: APIKeys) -> APIKey:
 def _request_of(item: object) -> TokeniseRequest:
     body = validated(CreateItemBody, item)
     return body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
-
-
-def _claim_of(item: object) -> tuple[str, str] | None:
-    """Merchant and key, as far as the item can be read."""
-    if not isinstance(item, dict):
-        return None
-    merchant_id, key = item.get("merchant_id"), item.get("idempotency_key")
-    return (merchant_id, key) if isinstance(merchant_id, str) and isinstance(key, str) else None
 
 
 def _result(tokenised: Tokenised) -> dict[str, Any]:

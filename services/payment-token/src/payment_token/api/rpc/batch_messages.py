@@ -1,7 +1,7 @@
 """Batches as messages: a request id and items, and a result for each of them.
 
-The items come out as the bytes that they are. Each is read as the message of a single call is read, with its limit, when
-it is its turn: a batch made of millions of empty parts would take hundreds of megabytes if all of it were read at once.
+The items come out as the bytes that they are. Each is read by itself, as the message of a single call is read, with its
+limit: a batch made of millions of empty parts would take hundreds of megabytes if all of it were read at once.
 """
 
 from collections.abc import Callable, Iterator, Mapping

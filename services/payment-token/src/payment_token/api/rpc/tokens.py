@@ -17,7 +17,6 @@ from payment_token.api.strict_json import check_texts
 from payment_token.api.tokenised_batch import tokenised_batch
 from payment_token.domain.api_key import APIKey
 from payment_token.domain.audit import Actor
-from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.tokenise import Tokenised
 from payment_token.domain.tokenise_request import TokeniseRequest
@@ -47,7 +46,6 @@ def token_operations(use_cases: PublicUseCases, batches: Batches, *, hints: bool
                 batches,
                 api_key,
                 [partial(_request_of, item) for item in items],
-                map(_claim_of, items),
                 call.seconds_for_items(),
             )
             results = results_of(
@@ -95,15 +93,6 @@ def _request_of(item: bytes) -> TokeniseRequest:
     message = message_of(pb.CreateTokenItem, item)
     body = create_body(message)
     return body.to_domain(idempotency_key({message.idempotency_key}, "idempotency_key"))
-
-
-def _claim_of(item: bytes) -> tuple[str, str] | None:
-    """Merchant and key, as far as the item can be read."""
-    try:
-        message = message_of(pb.CreateTokenItem, item)
-    except PaymentTokenError:
-        return None
-    return message.merchant_id, message.idempotency_key
 
 
 def _merchant(
