@@ -10,8 +10,8 @@ import pytest
 from payment_token_client import CardText, Release
 from payment_token_client.answers import Answer
 from payment_token_client.errors import UnexpectedAnswerError
+from payment_token_client.exchanges import result_of
 from payment_token_client.operations import Operation, decrypt
-from payment_token_client.transport import result_of
 
 PAN, NAME, CVV, TRACK2 = (
     "4111111111111111",

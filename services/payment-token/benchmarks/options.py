@@ -17,6 +17,7 @@ class Options:
     clients: tuple[int, ...]
     rates: tuple[float, ...]
     workers: int
+    batch: int
     tokens: int
     records: int
     cases: tuple[str, ...]
@@ -40,6 +41,12 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
     add("--clients", type=_numbers(int), help="closed loop; several: 32,64,128 (default: 64)")
     add("--rates", type=_numbers(float), help="open loop (default: 250,500,1000,2000,3000)")
     add("--peak", action="store_true", help="closed loop only")
+    add(
+        "--batch",
+        type=int,
+        default=100,
+        help="cards in a request of the batch cases (default: 100)",
+    )
     add("--workers", type=int, help=f"of the service (default: {WORKERS})")
     add("--out", type=Path, default=DEFAULT_OUT, help=f"folder (default: {DEFAULT_OUT.name})")
     add("--markdown", action="store_true", help="also print the table as Markdown")
@@ -53,6 +60,7 @@ def parse(description: str, cases: dict[str, str], arguments: list[str] | None =
         clients=given.clients or ((8,) if short else (64,)),
         rates=() if given.peak else given.rates or ((50.0, 100.0) if short else _RATES),
         workers=given.workers or (1 if short else WORKERS),
+        batch=given.batch,
         tokens=200 if short else 5000,
         records=200 if short else 20_000,
         cases=tuple(given.case or cases),

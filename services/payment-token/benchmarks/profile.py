@@ -36,7 +36,7 @@ def main() -> None:
 
 def _profile(bench: Bench, case: LoadCase, seconds: float, clients: int, path: Path) -> None:
     # py-spy needs some time to begin and to write, and the worker stays busy meanwhile.
-    run = Run(ClosedLoop(clients), seconds + 2, _WARM_UP_SECONDS)
+    run = Run(ClosedLoop(case.clients(clients)), seconds + 2, _WARM_UP_SECONDS)
     load = case.make_load(bench, run)
     watching: list[subprocess.Popen[bytes]] = []
 

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from benchmarks.generator import Request, Target
 from benchmarks.generator.grpc_connection import call
@@ -57,6 +58,29 @@ def release_calls(target: Target, tokens: Sequence[str], kind: int = 0) -> list[
     )
     return [
         (kind, call(target.authority, path, message.SerializeToString())) for message in messages
+    ]
+
+
+def create_batches(
+    target: Target, api_key: str, bodies: Iterable[bytes], size: int
+) -> Iterator[Request]:
+    """The creates of these bodies, ``size`` in a request."""
+    head = f"POST /v1/payment-tokens:batch HTTP/1.1\r\nhost: {target.authority}\r\nauthorization: Bearer {api_key}\r\n"
+    bodies = iter(bodies)
+    while some := list(islice(bodies, size)):
+        items = (
+            b'{"idempotency_key":"%b",' % uuid.uuid4().hex.encode() + body[1:] for body in some
+        )
+        yield 0, _with_body(head, b'{"items":[%b]}' % b",".join(items))
+
+
+def release_batches(target: Target, tokens: Sequence[str], size: int) -> list[Request]:
+    """The releases of these tokens, ``size`` in a request."""
+    head = f"POST /internal/v1/decrypt:batch HTTP/1.1\r\nhost: {target.authority}\r\n"
+    batches = (tokens[at : at + size] for at in range(0, len(tokens), size))
+    return [
+        (0, _with_body(head, b'{"items":[%b]}' % b",".join(map(_release_body, batch))))
+        for batch in batches
     ]
 
 

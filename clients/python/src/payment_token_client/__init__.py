@@ -2,6 +2,7 @@
 
 from payment_token_client import errors
 from payment_token_client.async_clients import AsyncClient, AsyncWorkerClient
+from payment_token_client.batches import CreateItem, DecryptItem
 from payment_token_client.client import Client
 from payment_token_client.errors import ClientError, ServiceError
 from payment_token_client.operations import new_idempotency_key
@@ -23,6 +24,8 @@ __all__ = [
     "Client",
     "ClientError",
     "Completion",
+    "CreateItem",
+    "DecryptItem",
     "MaskedCard",
     "PaymentToken",
     "Release",

@@ -34,13 +34,21 @@ def failure_of(answer: Answer, now: datetime) -> ClientError | None:
     """The error that an answer is, None for a success. ``now`` is for a Retry-After that is a date."""
     if 200 <= answer.status < 300:  # noqa: PLR2004 - HTTP's own numbers
         return None
-    problem = _problem(answer)
-    code = _text(problem, "code") or f"http_{answer.status}"
+    failure = failure_in(
+        _problem(answer), answer.status, retry_after_seconds(answer.header("Retry-After"), now)
+    )
+    failure.request_id = failure.request_id or answer.header("X-Request-ID")
+    return failure
+
+
+def failure_in(problem: Mapping[str, Any], status: int, retry_after: float | None) -> ServiceError:
+    """The error of a problem document: of an answer, or of an item of a batch."""
+    code = _text(problem, "code") or f"http_{status}"
     failure = ERRORS.get(code, ServiceError)(
         _text(problem, "detail") or "The answer was not one of the service's own.",
-        status=answer.status,
-        request_id=_text(problem, "request_id") or answer.header("X-Request-ID"),
-        retry_after=retry_after_seconds(answer.header("Retry-After"), now),
+        status=status,
+        request_id=_text(problem, "request_id"),
+        retry_after=retry_after,
         payment_token=_text(problem, "payment_token"),
     )
     failure.code = code
@@ -88,6 +96,6 @@ def _problem(answer: Answer) -> dict[str, Any]:
         return {}
 
 
-def _text(problem: dict[str, Any], name: str) -> str | None:
+def _text(problem: Mapping[str, Any], name: str) -> str | None:
     value = problem.get(name)
     return value if isinstance(value, str) else None

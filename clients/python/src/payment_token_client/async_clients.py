@@ -1,12 +1,14 @@
 """Both sides for asyncio: :class:`Client` and :class:`WorkerClient` with ``await``."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
-from payment_token_client import operations
+from payment_token_client import batches, operations
 from payment_token_client.async_transport import AsyncTransport
+from payment_token_client.batches import CreateItem, DecryptItem
 from payment_token_client.client import bearer
+from payment_token_client.errors import ClientError
 from payment_token_client.results import Completion, PaymentToken, Release
 from payment_token_client.retries import RetryBudget, RetryPolicy
 from payment_token_client.worker import require_https
@@ -47,6 +49,10 @@ class AsyncClient(AsyncTransport):
                 idempotency_key=idempotency_key,
             )
         )
+
+    def create_many(self, items: Iterable[CreateItem]) -> AsyncIterator[PaymentToken | ClientError]:
+        """Any number of creates, 500 in a request: what came of each, in their order, with ``async for``."""
+        return self._perform_many(batches.creates(items))
 
     async def get(self, payment_token: str, merchant_id: str | None = None) -> PaymentToken:
         """The masked view. ``merchant_id`` may be left out where the API key names exactly one."""
@@ -92,3 +98,9 @@ class AsyncWorkerClient(AsyncTransport):
         return await self._perform(
             operations.complete_authorization(payment_token, merchant_id, outcome, request_id)
         )
+
+    def decrypt_many(
+        self, items: Iterable[DecryptItem], *, request_id: str | None = None
+    ) -> AsyncIterator[Release | ClientError]:
+        """Any number of releases, 500 in a request: what came of each, in their order, with ``async for``."""
+        return self._perform_many(batches.decrypts(items, request_id))

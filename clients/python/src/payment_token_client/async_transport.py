@@ -1,24 +1,27 @@
 """The same over asyncio. What is sent, how it is read and when it is sent again are decided where the other transport has it."""
 
 import asyncio
-import random
 import ssl
 import time
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
 
 import httpx
 
+from payment_token_client import exchanges
 from payment_token_client.answers import Answer
+from payment_token_client.batches import Batch
 from payment_token_client.errors import ClientError, ConnectionFailedError
+from payment_token_client.exchanges import Exchange
 from payment_token_client.operations import Operation
-from payment_token_client.retries import Attempts, RetryBudget, RetryPolicy
+from payment_token_client.retries import RetryBudget, RetryPolicy
 from payment_token_client.transport import (
     failure_of_transport,
+    options_of,
     outcome_of,
-    result_of,
-    timeout_of,
+    request_of,
 )
 
 Result = TypeVar("Result")
@@ -41,12 +44,7 @@ class AsyncTransport:
     ) -> None:
         self._policy = policy or RetryPolicy()
         self._budget = budget or RetryBudget(now=time.monotonic())
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers=headers,
-            verify=tls or ssl.create_default_context(),
-            trust_env=False,
-        )
+        self._http = httpx.AsyncClient(**options_of(url, headers, tls))
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -64,30 +62,29 @@ class AsyncTransport:
 
     async def _perform(self, operation: Operation[Result]) -> Result:
         """Raises ClientError, the last failure, once there is no reason or no time to try again."""
-        attempts = Attempts(self._policy, self._budget, time.monotonic())
-        while True:
-            outcome = await self._attempt(operation, attempts.time_left(time.monotonic()))
-            if isinstance(outcome, Answer):
-                return result_of(operation, outcome)
-            # Spreads callers in time, guards nothing.
-            wait = attempts.wait_after(outcome, time.monotonic(), random.random())  # noqa: S311
-            if wait is None:
-                outcome.idempotency_key = operation.idempotency_key
-                raise outcome
-            await asyncio.sleep(wait)
+        return await self._driven(exchanges.single(operation, self._policy, self._budget))
 
-    async def _attempt(
-        self, operation: Operation[Result], time_left: float
-    ) -> Answer | ClientError:
+    async def _perform_many(
+        self, batches: Iterable[Batch[Result]]
+    ) -> AsyncIterator[Result | ClientError]:
+        for batch in batches:
+            for outcome in await self._driven(exchanges.batch(batch, self._policy, self._budget)):
+                yield outcome
+
+    async def _driven(self, exchange: Exchange[Result]) -> Result:
+        send = next(exchange)
+        while True:
+            await asyncio.sleep(send.wait)
+            try:
+                send = exchange.send(await self._attempt(send.operation, send.until))
+            except StopIteration as ended:
+                result: Result = ended.value
+                return result
+
+    async def _attempt(self, operation: Operation[Result], until: float) -> Answer | ClientError:
         try:
-            async with asyncio.timeout(time_left):
-                response = await self._http.request(
-                    operation.method,
-                    operation.path,
-                    headers=dict(operation.headers),
-                    content=operation.body,
-                    timeout=timeout_of(self._policy, time_left),
-                )
+            async with asyncio.timeout(until - time.monotonic()):
+                response = await self._http.request(**request_of(operation, self._policy, until))
         # What the other side says about our certificate after the handshake comes through anyio as it is.
         except (httpx.RequestError, ssl.SSLError) as error:
             return failure_of_transport(error)

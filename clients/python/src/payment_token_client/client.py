@@ -1,10 +1,12 @@
 """The public side, for those who hold an API key."""
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from payment_token_client import operations
+from payment_token_client import batches, operations
+from payment_token_client.batches import CreateItem
+from payment_token_client.errors import ClientError
 from payment_token_client.results import PaymentToken
 from payment_token_client.retries import RetryBudget, RetryPolicy
 from payment_token_client.transport import Transport
@@ -53,6 +55,14 @@ class Client(Transport):
                 idempotency_key=idempotency_key,
             )
         )
+
+    def create_many(self, items: Iterable[CreateItem]) -> Iterator[PaymentToken | ClientError]:
+        """Any number of creates, 500 in a request: what came of each, in their order.
+
+        Requests are sent as the results are asked for, and none fails the rest: an item that could not be done is its error,
+        with the key to send it under again. ``RetryPolicy`` holds for each request with what is sent again of it.
+        """
+        return self._perform_many(batches.creates(items))
 
     def get(self, payment_token: str, merchant_id: str | None = None) -> PaymentToken:
         """The masked view. ``merchant_id`` may be left out where the API key names exactly one."""

@@ -35,10 +35,10 @@ class Operation(Generic[Result]):
 
 def new_idempotency_key() -> str:
     """One to store beside the payment before the create is sent, so that it is known whatever happens then."""
-    return _made_up()
+    return made_up()
 
 
-def _made_up() -> str:
+def made_up() -> str:
     """136 random bits, without digits: some identifiers of hexadecimal digits look like a card number, and are refused."""
     return "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))
 
@@ -61,13 +61,7 @@ def create(
     key = new_idempotency_key() if idempotency_key is None else idempotency_key
     if not VISIBLE_ASCII.fullmatch(key):
         raise ValueError("an idempotency key is 1 to 255 visible ASCII characters")
-    body = {
-        "merchant_id": merchant_id,
-        "device_id": device_id,
-        "encrypted_payload": dict(encrypted_payload),
-        "ttl_seconds": ttl_seconds,
-        "metadata": None if metadata is None else dict(metadata),
-    }
+    body = create_body(merchant_id, encrypted_payload, device_id, ttl_seconds, metadata)
 
     def read(answer: Answer) -> PaymentToken:
         replayed = answer.header("Idempotency-Replayed") == "true"
@@ -77,10 +71,27 @@ def create(
         "POST",
         "/v1/payment-tokens",
         {"Content-Type": "application/json", "Idempotency-Key": key},
-        _json({name: value for name, value in body.items() if value is not None}),
+        to_json(body),
         read,
         key,
     )
+
+
+def create_body(
+    merchant_id: str,
+    encrypted_payload: Mapping[str, Any],
+    device_id: str,
+    ttl_seconds: int | None,
+    metadata: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    body = {
+        "merchant_id": merchant_id,
+        "device_id": device_id,
+        "encrypted_payload": dict(encrypted_payload),
+        "ttl_seconds": ttl_seconds,
+        "metadata": None if metadata is None else dict(metadata),
+    }
+    return {name: value for name, value in body.items() if value is not None}
 
 
 def get(payment_token: str, merchant_id: str | None) -> Operation[PaymentToken]:
@@ -107,19 +118,25 @@ def decrypt(
     request_id: str | None,
 ) -> Operation[Release]:
     """Without a request id one is made up. Raises ValueError for one that no header can carry."""
-    body = {
+    body = decrypt_body(payment_token, merchant_id, purpose, fields)
+    return Operation(
+        "POST",
+        "/internal/v1/decrypt",
+        {"Content-Type": "application/json", "X-Request-ID": _request_id(request_id)},
+        to_json(body),
+        lambda answer: Release.of(answer.document()),
+    )
+
+
+def decrypt_body(
+    payment_token: str, merchant_id: str, purpose: str, fields: Sequence[str]
+) -> dict[str, Any]:
+    return {
         "payment_token": payment_token,
         "merchant_id": merchant_id,
         "purpose": purpose,
         "fields": list(fields),
     }
-    return Operation(
-        "POST",
-        "/internal/v1/decrypt",
-        {"Content-Type": "application/json", "X-Request-ID": _request_id(request_id)},
-        _json(body),
-        lambda answer: Release.of(answer.document()),
-    )
 
 
 def complete_authorization(
@@ -135,13 +152,13 @@ def complete_authorization(
         "POST",
         f"/internal/v1/payment-tokens/{_named(payment_token)}/authorization-complete",
         {"Content-Type": "application/json", "X-Request-ID": _request_id(request_id)},
-        _json({"merchant_id": merchant_id, "outcome": outcome}),
+        to_json({"merchant_id": merchant_id, "outcome": outcome}),
         lambda answer: Completion.of(answer.document()),
     )
 
 
 def _request_id(given: str | None) -> str:
-    request_id = _made_up() if given is None else given
+    request_id = made_up() if given is None else given
     if not VISIBLE_ASCII.fullmatch(request_id):
         raise ValueError("a request id is visible ASCII characters")
     return request_id
@@ -164,5 +181,5 @@ def _token_path(payment_token: str, merchant_id: str | None) -> str:
     return f"/v1/payment-tokens/{_named(payment_token)}{query}"
 
 
-def _json(document: object) -> bytes:
+def to_json(document: object) -> bytes:
     return json.dumps(document, separators=(",", ":"), allow_nan=False).encode()

@@ -68,12 +68,12 @@ class Attempts:
 
     def __init__(self, policy: RetryPolicy, budget: RetryBudget, now: float) -> None:
         self._policy, self._budget = policy, budget
-        self._deadline = now + policy.total
+        self.deadline = now + policy.total
         self._made = 0
         budget.operation_began()
 
     def time_left(self, now: float) -> float:
-        return self._deadline - now
+        return self.deadline - now
 
     def wait_after(self, failure: ClientError, now: float, random: float) -> float | None:
         """Seconds until the same bytes are sent again; None where the failure is final. ``random`` is in [0, 1)."""

@@ -1,23 +1,26 @@
 """HTTP, with httpx: one operation over all its attempts."""
 
-import random
 import ssl
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 
-from payment_token_client.answers import Answer, failure_of, unexpected
+from payment_token_client import exchanges
+from payment_token_client.answers import Answer, failure_of
+from payment_token_client.batches import Batch
 from payment_token_client.errors import (
     ClientError,
     ConnectionFailedError,
     TLSRefusedError,
     UnexpectedAnswerError,
 )
+from payment_token_client.exchanges import Exchange
 from payment_token_client.operations import Operation
-from payment_token_client.retries import Attempts, RetryBudget, RetryPolicy
+from payment_token_client.retries import RetryBudget, RetryPolicy
 
 Result = TypeVar("Result")
 
@@ -39,12 +42,7 @@ class Transport:
     ) -> None:
         self._policy = policy or RetryPolicy()
         self._budget = budget or RetryBudget(now=time.monotonic())
-        self._http = httpx.Client(
-            base_url=url,
-            headers=headers,
-            verify=tls or ssl.create_default_context(),
-            trust_env=False,
-        )
+        self._http = httpx.Client(**options_of(url, headers, tls))
 
     def close(self) -> None:
         self._http.close()
@@ -62,30 +60,51 @@ class Transport:
 
     def _perform(self, operation: Operation[Result]) -> Result:
         """Raises ClientError, the last failure, once there is no reason or no time to try again."""
-        attempts = Attempts(self._policy, self._budget, time.monotonic())
-        while True:
-            outcome = self._attempt(operation, attempts.time_left(time.monotonic()))
-            if isinstance(outcome, Answer):
-                return result_of(operation, outcome)
-            # Spreads callers in time, guards nothing.
-            wait = attempts.wait_after(outcome, time.monotonic(), random.random())  # noqa: S311
-            if wait is None:
-                outcome.idempotency_key = operation.idempotency_key
-                raise outcome
-            time.sleep(wait)
+        return self._driven(exchanges.single(operation, self._policy, self._budget))
 
-    def _attempt(self, operation: Operation[Result], time_left: float) -> Answer | ClientError:
+    def _perform_many(self, batches: Iterable[Batch[Result]]) -> Iterator[Result | ClientError]:
+        for batch in batches:
+            yield from self._driven(exchanges.batch(batch, self._policy, self._budget))
+
+    def _driven(self, exchange: Exchange[Result]) -> Result:
+        send = next(exchange)
+        while True:
+            time.sleep(send.wait)
+            try:
+                send = exchange.send(self._attempt(send.operation, send.until))
+            except StopIteration as ended:
+                result: Result = ended.value
+                return result
+
+    def _attempt(self, operation: Operation[Result], until: float) -> Answer | ClientError:
         try:
-            response = self._http.request(
-                operation.method,
-                operation.path,
-                headers=dict(operation.headers),
-                content=operation.body,
-                timeout=timeout_of(self._policy, time_left),
-            )
+            response = self._http.request(**request_of(operation, self._policy, until))
         except httpx.RequestError as error:
             return failure_of_transport(error)
         return outcome_of(response, datetime.now(UTC))
+
+
+def options_of(
+    url: str, headers: Mapping[str, str] | None, tls: ssl.SSLContext | None
+) -> dict[str, Any]:
+    """Of either client of httpx. Proxies of the environment are not used: none may see a key or card data."""
+    return {
+        "base_url": url,
+        "headers": headers,
+        "verify": tls or ssl.create_default_context(),
+        "trust_env": False,
+    }
+
+
+def request_of(operation: Operation[Any], policy: RetryPolicy, until: float) -> dict[str, Any]:
+    """What httpx is asked for."""
+    return {
+        "method": operation.method,
+        "url": operation.path,
+        "headers": dict(operation.headers),
+        "content": operation.body,
+        "timeout": timeout_of(policy, until - time.monotonic()),
+    }
 
 
 def outcome_of(response: httpx.Response, now: datetime) -> Answer | ClientError:
@@ -114,13 +133,3 @@ def timeout_of(policy: RetryPolicy, time_left: float) -> httpx.Timeout:
     left = max(0.001, time_left)
     connect, read = min(policy.connect, left), min(policy.read, left)
     return httpx.Timeout(connect=connect, read=read, write=read, pool=connect)
-
-
-def result_of(operation: Operation[Result], answer: Answer) -> Result:
-    """Raises UnexpectedAnswerError, outside the ``except``: what the reading raised would carry the body along."""
-    try:
-        return operation.read(answer)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
-        failure = unexpected(answer)
-    failure.idempotency_key = operation.idempotency_key
-    raise failure

@@ -1,10 +1,12 @@
 """The internal side, for workers with a client certificate."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 
-from payment_token_client import operations
+from payment_token_client import batches, operations
+from payment_token_client.batches import DecryptItem
+from payment_token_client.errors import ClientError
 from payment_token_client.results import Completion, Release
 from payment_token_client.retries import RetryBudget, RetryPolicy
 from payment_token_client.transport import Transport
@@ -71,6 +73,17 @@ class WorkerClient(Transport):
         return self._perform(
             operations.complete_authorization(payment_token, merchant_id, outcome, request_id)
         )
+
+    def decrypt_many(
+        self, items: Iterable[DecryptItem], *, request_id: str | None = None
+    ) -> Iterator[Release | ClientError]:
+        """Any number of releases, 500 in a request, each with an audit record: what came of each, in their order.
+
+        Requests are sent as the results are asked for, and none fails the rest: an item that could not be released is its
+        error. The audit log has ``request_id`` with the number of the request and the place of the item: ``x:batch0:item7``.
+        ``RetryPolicy`` holds for each request with what is sent again of it.
+        """
+        return self._perform_many(batches.decrypts(items, request_id))
 
 
 def require_https(url: str) -> None:

@@ -2,6 +2,7 @@
 
 from benchmarks.baselines.echo import ECHO_PLAIN, ECHO_TLS
 from benchmarks.baselines.pgbench import PGBENCH_CREATE, PGBENCH_DECRYPT
+from benchmarks.cases.batch import CREATE_BATCH, DECRYPT_BATCH
 from benchmarks.cases.case import Case
 from benchmarks.cases.create import CREATE_AES, CREATE_TDES
 from benchmarks.cases.decrypt import DECRYPT, DECRYPT_GRPC
@@ -12,9 +13,11 @@ from benchmarks.cases.reencrypt import REENCRYPT
 CASES: tuple[Case, ...] = (
     CREATE_AES,
     CREATE_TDES,
+    CREATE_BATCH,
     GET,
     DECRYPT,
     DECRYPT_GRPC,
+    DECRYPT_BATCH,
     MIXED,
     REENCRYPT,
     PGBENCH_CREATE,

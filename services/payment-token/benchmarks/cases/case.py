@@ -28,18 +28,27 @@ class Case(Protocol):
 # A closed loop that is answered faster than this uses its requests up, and ends before its time.
 _FASTEST = 12_000.0
 
+# More would be sent away: a process takes 16 batches at once, and may get all the connections.
+_BATCHES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class LoadCase:
-    """A case that is a load of the generator. ``offered`` ones are measured at fixed rates as well."""
+    """A case that is a load of the generator. ``offered`` ones are measured at fixed rates as well.
+
+    ``in_batches``: each request is for many cards, and cards are what is counted. Latency is that of a batch.
+    """
 
     name: str
     title: str
     make_load: Callable[[Bench, "Run"], Load]
     offered: bool = False
+    in_batches: bool = False
 
     def shapes(self, options: Options) -> Sequence[Shape | str]:
-        closed = [ClosedLoop(clients) for clients in options.clients]
+        closed = [
+            ClosedLoop(clients) for clients in sorted(set(map(self.clients, options.clients)))
+        ]
         return [*closed, *(OpenLoop(rate) for rate in options.rates if self.offered)]
 
     def measure(self, bench: Bench, shape: Shape | str) -> Measurement:
@@ -47,7 +56,13 @@ class LoadCase:
             raise TypeError("a load has the shape of a loop")
         run = Run(shape, bench.options.seconds, bench.options.warm_up_seconds)
         load, meter = self.make_load(bench, run), Meter(bench.trees)
-        return measurement(self.name, shape, run_load(load, meter), meter)
+        outcome = run_load(load, meter)
+        if self.in_batches:
+            outcome = outcome.times(bench.options.batch)
+        return measurement(self.name, shape, outcome, meter)
+
+    def clients(self, asked: int) -> int:
+        return min(asked, _BATCHES) if self.in_batches else asked
 
 
 @dataclass(frozen=True, slots=True)

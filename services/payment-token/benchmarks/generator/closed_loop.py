@@ -15,7 +15,7 @@ class ClosedRun(Run):
     def _answered(self, connection: Connection, answer: bytes) -> None:
         now = time.perf_counter_ns()
         kind = connection.kind
-        if answer[9:12] != self._expected[kind]:
+        if not self._is_good(kind, answer):
             self._unexpected(kind, answer)
         elif self._measuring:
             self._latencies[kind].append(now - connection.began)

@@ -46,11 +46,12 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A sort of request. An answer of another status than ``status`` is an error."""
+    """A sort of request. An answer of another status than ``status`` is an error, and so is one that has ``never`` in it."""
 
     name: str
     target: Target
     status: int
+    never: bytes = b""
 
 
 # The number of its kind in the load, and the bytes that go out.

@@ -66,7 +66,7 @@ class OpenRun(Run):
 
     def _answered(self, connection: Connection, answer: bytes) -> None:
         kind = connection.kind
-        if answer[9:12] != self._expected[kind]:
+        if not self._is_good(kind, answer):
             self._unexpected(kind, answer)
         # What was due within the measured time counts, also when its answer comes after the end.
         elif connection.began >= self._measured_from:

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _LEVELS = (0.0, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0)
 
@@ -44,6 +44,11 @@ class Outcome:
     errors: dict[str, int] = field(default_factory=dict)
     kept: tuple[bytes, ...] = ()
     moments: tuple[tuple[int, int], ...] = ()
+
+    def times(self, number: int) -> "Outcome":
+        """As many answers where each is for so many cards."""
+        answers = {name: count * number for name, count in self.answers.items()}
+        return replace(self, answers=answers)
 
     @property
     def total(self) -> int:

@@ -28,6 +28,7 @@ class Run(ABC):
         self._next_request = iter(load.requests).__next__
         self._clients: list[list[Connection]] = []
         self._expected = [str(kind.status).encode() for kind in load.kinds]
+        self._never = [kind.never for kind in load.kinds]
         self._latencies = [array("q") for _ in load.kinds]
         self._errors: Counter[str] = Counter()
         self._kept: list[bytes] = []
@@ -102,6 +103,10 @@ class Run(ABC):
         self._measuring = False
         self._announce("end")
         self._ended.set()
+
+    def _is_good(self, kind: int, answer: bytes) -> bool:
+        never = self._never[kind]
+        return answer[9:12] == self._expected[kind] and not (never and never in answer)
 
     def _unexpected(self, kind: int, answer: bytes) -> None:
         name = self._load.kinds[kind].name

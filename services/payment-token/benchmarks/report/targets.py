@@ -77,6 +77,8 @@ GOALS = (
     Goal("create", "/s", 5000, 8000, _CREATE),
     Goal("create ÷ pgbench create", "", 0.5, 0.9, _ratio(_CREATE, _peak("pgbench-create"))),
     Goal("decrypt", "/s", 7000, 10_000, _DECRYPT),
+    Goal("cards created in batches", "/s", 12_000, 20_000, _peak("create-batch")),
+    Goal("cards decrypted in batches", "/s", 15_000, 25_000, _peak("decrypt-batch")),
     Goal("decrypt over gRPC ÷ decrypt", "", 0.6, 0.9, _ratio(_peak("decrypt-grpc"), _DECRYPT)),
     Goal("decrypt ÷ pgbench decrypt", "", 0.75, 1.1, _ratio(_DECRYPT, _peak("pgbench-decrypt"))),
     Goal(

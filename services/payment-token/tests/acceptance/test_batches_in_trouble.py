@@ -1,10 +1,9 @@
 """Batches while the database is away, while tokens are revoked, and several at a time: no card data without its record."""
 
 import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +11,24 @@ import psycopg
 import pytest
 
 from tests.support.audit_chain import check_chains, check_releases, rows_of
+from tests.support.both_protocols import (
+    Answer,
+    OverGRPC,
+    OverREST,
+    Sent,
+    SentBatch,
+    answers_of,
+    new_key,
+)
 from tests.support.deployment import MERCHANT, Deployment, RunningService
 from tests.support.postgres_proxy import Way, Wire, postgres_proxy_beside
 from tests.support.problems import PAN
+from tests.support.rpc import (
+    RPCClient,
+    batch_message,
+    decrypt_message,
+    rpc_client,
+)
 
 OUTAGE = {"audit_unavailable", "database_unavailable", "overloaded"}
 PATIENCE_SECONDS = 30
@@ -22,47 +36,62 @@ PATIENCE_SECONDS = 30
 
 @dataclass
 class Place:
-    """A service that is asked for batches, and the wire to its database."""
+    """A service that is asked for batches, over one protocol, and the wire to its database."""
 
     deployment: Deployment
     service: RunningService
     database: psycopg.Connection
     wire: Wire
+    clients: dict[str, OverREST | OverGRPC]
+    protocol: str = "REST"
     receipts: list[str] = field(default_factory=list)
 
-    def made(self, number: int) -> list[str]:
-        body = self.deployment.body()
-        items = [body | {"idempotency_key": uuid.uuid4().hex} for _ in range(number)]
-        with self.service.public() as pos:
-            answer = pos.post("/v1/payment-tokens:batch", json={"items": items})
-        return [result["body"]["payment_token"] for result in answer.json()["results"]]
+    @property
+    def client(self) -> OverREST | OverGRPC:
+        return self.clients[self.protocol]
 
-    def released(self, tokens: list[str]) -> list[dict[str, Any]]:
-        """The results; of a batch that failed as a whole, its problem for each item."""
-        items = [
-            {"payment_token": token, "merchant_id": MERCHANT, "purpose": "capture"}
-            for token in tokens
-        ]
-        with self.service.worker() as worker:
-            answer = worker.post("/internal/v1/decrypt:batch", json={"items": items})
-        if answer.status_code != 200:
-            assert PAN not in answer.text
-            return [{"status": answer.status_code, "problem": answer.json()}] * len(items)
-        results: list[dict[str, Any]] = answer.json()["results"]
-        assert len(results) == len(items)
-        self.receipts += [
-            result["body"]["audit_receipt"] for result in results if result["status"] == 200
-        ]
+    @property
+    def worker(self) -> RPCClient:
+        client = self.clients["gRPC"].internal
+        assert isinstance(client, RPCClient)
+        return client
+
+    def made(self, number: int) -> list[str]:
+        items = [Sent(self.deployment.body(), new_key()) for _ in range(number)]
+        tokens: dict[int, str] = {}
+
+        def all_made() -> bool:
+            left = [place for place in range(number) if place not in tokens]
+            answer = self.client.create_batch(SentBatch([items[place] for place in left]))
+            # What the test before did to the wire may still be felt.
+            assert {answer.code, *codes(answer.results)} <= OUTAGE | {""}
+            for place, result in zip(left, answer.results, strict=not answer.code):
+                if result.body is not None:
+                    tokens[place] = result.body["payment_token"]
+            return len(tokens) == number
+
+        eventually(all_made, "no more tokens")
+        return [tokens[place] for place in range(number)]
+
+    def released(self, tokens: Sequence[str]) -> Sequence[Answer]:
+        """The results; of a batch that failed as a whole, that answer for each item."""
+        answer = self.client.decrypt_batch(SentBatch([asked(token) for token in tokens]))
+        return self.kept(tokens, answer)
+
+    def kept(self, tokens: Sequence[str], answer: Answer) -> Sequence[Answer]:
+        """What has left of it is to be in the log."""
+        results = [answer] * len(tokens) if answer.code else answer.results
+        assert len(results) == len(tokens)
+        self.receipts += [result.body["audit_receipt"] for result in results if result.body]
         return results
 
-    def check_recovered(self, tokens: list[str]) -> None:
+    def check_recovered(self, tokens: Sequence[str]) -> None:
         """Everything is released again, and what is in the log was answered or taken back."""
-        eventually(
-            lambda: all(result["status"] == 200 for result in self.released(tokens)),
-            "no more releases",
-        )
+        eventually(lambda: codes(self.released(tokens)) == {""}, "no more releases")
+        self.check_log()
 
-        def the_log_is_right() -> bool:
+    def check_log(self) -> None:
+        def is_right() -> bool:
             rows = rows_of(self.database)
             check_chains(rows)
             try:
@@ -71,7 +100,11 @@ class Place:
                 return False
             return True
 
-        eventually(the_log_is_right, "a release without an answer is not taken back")
+        eventually(is_right, "a release without an answer is not taken back")
+
+
+def asked(token: str) -> Sent:
+    return Sent({"payment_token": token, "merchant_id": MERCHANT, "purpose": "capture"})
 
 
 def eventually(holds: Callable[[], bool], what: str) -> None:
@@ -81,12 +114,13 @@ def eventually(holds: Callable[[], bool], what: str) -> None:
         time.sleep(0.2)
 
 
-def codes(results: list[dict[str, Any]]) -> set[str]:
-    return {result["problem"]["code"] for result in results if result["status"] != 200}
+def codes(results: Sequence[Answer]) -> set[str]:
+    """What came of them; empty for a release."""
+    return {result.code for result in results}
 
 
 @pytest.fixture(scope="module")
-def place(new_deployment: Callable[[], Deployment]) -> Iterator[Place]:
+def both(new_deployment: Callable[[], Deployment]) -> Iterator[Place]:
     deployment = new_deployment()
     url = deployment.environment["DATABASE_URL"]
     with (
@@ -97,9 +131,28 @@ def place(new_deployment: Callable[[], Deployment]) -> Iterator[Place]:
             DATABASE_URL=wire.url,
             MIGRATION_DATABASE_URL=url,
         ) as service,
+        ExitStack() as closing,
     ):
-        yield Place(deployment, service, database, wire)
+        yield Place(deployment, service, database, wire, _clients(service, closing))
         assert not [line for line in service.log_lines if '"exception"' in line or PAN in line]
+
+
+def _clients(service: RunningService, closing: ExitStack) -> dict[str, OverREST | OverGRPC]:
+    enter, urls, folder = closing.enter_context, service.urls, service.deployment.folder
+    key = (("authorization", f"Bearer {service.deployment.api_key}"),)
+    return {
+        "REST": OverREST(enter(service.public()), enter(service.worker())),
+        "gRPC": OverGRPC(
+            enter(rpc_client(urls["public_grpc"], metadata=key)),
+            enter(rpc_client(urls["internal_grpc"], folder=folder, certificate="worker")),
+        ),
+    }
+
+
+@pytest.fixture(params=["REST", "gRPC"])
+def place(both: Place, request: pytest.FixtureRequest) -> Place:
+    both.protocol = request.param
+    return both
 
 
 @contextmanager
@@ -134,7 +187,6 @@ def test_nothing_is_released_while_nothing_can_be_recorded(
     with trouble(place):
         results = place.released(tokens)
 
-    assert {result["status"] for result in results} == {503}
     assert codes(results) <= OUTAGE
     place.check_recovered(tokens)
 
@@ -146,8 +198,7 @@ def test_a_database_that_is_lost_in_the_middle(place: Place) -> None:
     with cut_in_the_middle(place):
         results = place.released(tokens)
 
-    assert {result["status"] for result in results} <= {200, 503}
-    assert codes(results) <= OUTAGE
+    assert codes(results) <= OUTAGE | {""}
     place.check_recovered(tokens)
 
 
@@ -160,8 +211,7 @@ def test_a_release_that_is_late_is_taken_back(place: Place) -> None:
     results = place.released(tokens)
 
     place.wire.heal()
-    assert {result["status"] for result in results} <= {200, 503}
-    assert codes(results) == {"overloaded"}
+    assert {"overloaded"} <= codes(results) <= {"overloaded", ""}
     place.check_recovered(tokens)
 
 
@@ -174,13 +224,12 @@ def test_a_revocation_ends_what_a_batch_releases(place: Place) -> None:
                 assert pos.delete(f"/v1/payment-tokens/{token}").status_code == 204
 
         racing = threads.submit(revoke)
-        seen: set[tuple[int, str]] = set()
+        seen: set[str] = set()
         while not racing.done():
-            for result in place.released(tokens):
-                seen.add((result["status"], result.get("problem", {}).get("code", "")))
+            seen |= codes(place.released(tokens))
         racing.result()
 
-    assert seen <= {(200, ""), (410, "token_revoked")}
+    assert seen <= {"", "token_revoked"}
     assert codes(place.released(tokens)) == {"token_revoked"}
     place.check_recovered(place.made(1))
 
@@ -197,7 +246,102 @@ def test_four_batches_at_once_leave_room_for_single_requests(place: Place) -> No
     place.receipts += [single.json()["audit_receipt"] for single in singles]
     assert {single.status_code for single in singles} == {200}
     # A slow machine does what it can in time.
-    assert {result["status"] for result in results} <= {200, 503}
-    assert codes(results) <= {"overloaded"}
-    assert any(result["status"] == 200 for result in results)
+    assert {""} <= codes(results) <= {"overloaded", ""}
     place.check_recovered(tokens)
+
+
+# --- What is gRPC's alone: deadlines of the caller, and calls that it cancels -----------------------------------------
+
+
+@pytest.fixture
+def over_grpc(both: Place) -> Place:
+    both.protocol = "gRPC"
+    return both
+
+
+def message(tokens: Sequence[str]) -> bytes:
+    return batch_message([decrypt_message(asked(token).body) for token in tokens])
+
+
+def test_a_batch_is_answered_before_the_deadline_of_its_caller(over_grpc: Place) -> None:
+    """Of a look-up and a record of 0.6 seconds each the first is in time, and neither is what comes after."""
+    tokens = over_grpc.made(60)
+    over_grpc.check_recovered(tokens)
+    over_grpc.wire.delay[Way.TO_CLIENT] = 0.6
+
+    answer = over_grpc.worker.call("BatchDecrypt", message(tokens), timeout=1.2)
+
+    over_grpc.wire.heal()
+    assert answer.status == "OK", answer
+    results = over_grpc.kept(tokens, answers_of(answer))
+    assert codes(results) == {"overloaded"}
+    assert {result.more["retry_after_seconds"] for result in results} == {1}
+    over_grpc.check_recovered(tokens)
+
+
+def test_a_deadline_that_passes_takes_everything_back(over_grpc: Place) -> None:
+    tokens = over_grpc.made(60)
+    over_grpc.check_recovered(tokens)
+    over_grpc.wire.delay[Way.TO_CLIENT] = 0.2
+
+    answer = over_grpc.worker.call("BatchDecrypt", message(tokens), timeout=0.001)
+
+    over_grpc.wire.heal()
+    assert answer.status == "DEADLINE_EXCEEDED"
+    over_grpc.check_recovered(tokens)
+
+
+def test_a_call_that_is_cancelled_halfway_takes_everything_back(over_grpc: Place) -> None:
+    """100 at a time: some are on record when it is cancelled, some are under way, and some are not begun."""
+    tokens = over_grpc.made(300)
+    over_grpc.check_recovered(tokens)
+    before = len(rows_of(over_grpc.database))
+    over_grpc.wire.delay[Way.TO_CLIENT] = 0.15
+    path = "/payment_token.v1.DecryptionService/BatchDecrypt"
+
+    calling = over_grpc.worker.channel.unary_unary(path).future(message(tokens), timeout=20)
+    eventually(lambda: len(rows_of(over_grpc.database)) > before, "nothing is on record")
+    calling.cancel()
+
+    over_grpc.wire.heal()
+    # The log has no release that stands without an answer, and nothing was answered.
+    over_grpc.check_log()
+    assert len(rows_of(over_grpc.database)) < before + 2 * len(tokens)
+    over_grpc.check_recovered(tokens[:1])
+
+
+def test_batches_of_both_protocols_count_together(over_grpc: Place) -> None:
+    """A process holds 16 of a side."""
+    tokens = over_grpc.made(1)
+    over_grpc.check_recovered(tokens)
+    over_grpc.wire.go_silent(for_all=True)
+    with ThreadPoolExecutor(16) as threads:
+        held = [
+            threads.submit(over_grpc.clients[protocol].decrypt_batch, SentBatch([asked(tokens[0])]))
+            for protocol in ("REST", "gRPC")
+            for _ in range(8)
+        ]
+        time.sleep(1)
+        began = time.monotonic()
+        sent_away = [
+            over_grpc.clients[protocol].decrypt_batch(SentBatch([asked(tokens[0])]))
+            for protocol in ("REST", "gRPC")
+        ]
+        assert time.monotonic() - began < 1
+    over_grpc.wire.heal()
+
+    assert codes(sent_away) == {"overloaded"}
+    for answer in held:
+        over_grpc.kept(tokens, answer.result())
+    over_grpc.check_recovered(tokens)
+
+
+def test_a_message_beyond_all_bounds_is_refused_without_being_read(over_grpc: Place) -> None:
+    answer = over_grpc.worker.call("BatchDecrypt", bytes(1_500_000))
+    assert (answer.status, answer.code) == ("RESOURCE_EXHAUSTED", "")
+
+    public = over_grpc.clients["gRPC"].public
+    assert isinstance(public, RPCClient)
+    answer = public.call("BatchCreateTokens", bytes(9_000_000))
+    assert (answer.status, answer.code) == ("RESOURCE_EXHAUSTED", "")
+    over_grpc.check_recovered(over_grpc.made(1))

@@ -24,7 +24,7 @@ def finished(
         cwd=SERVICE_FOLDER,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     return run, out

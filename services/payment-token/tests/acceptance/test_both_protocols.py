@@ -18,12 +18,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.domain.device_payload import PartFormat
 from payment_token.infrastructure.database.location import deployment_url
-from tests.support.both_protocols import Answer, OverGRPC, OverREST, Sent, new_key
+from tests.support.both_protocols import (
+    Answer,
+    OverGRPC,
+    OverREST,
+    Sent,
+    SentBatch,
+    new_key,
+)
 from tests.support.certificates import Authority, dns, uri
 from tests.support.deployment import MERCHANT, Deployment, RunningService, client_context
 from tests.support.problems import PAN, check_nothing_was_a_defect
 from tests.support.requests import Change, adding, setting, without
-from tests.support.rpc import rpc_client
+from tests.support.rpc import UNKNOWN_FIELD, batch_message, rpc_client
 
 OTHER = "m_other"
 UNKNOWN = "pt_" + "b" * 36
@@ -435,6 +442,7 @@ CASES = [
     decrypt_sent("too large", "payload_too_large", raw=TOO_LARGE),
     decrypt_sent("a card number as request id", "invalid_field", request_id=PAN),
     decrypt_sent("a request id with a space", "invalid_field", request_id="a b"),
+    decrypt_sent("a request id as of an item", "invalid_field", request_id="settle-7:item3"),
     complete("approved"),
     complete("declined", outcome="declined"),
     complete("cancelled", outcome="cancelled"),
@@ -458,6 +466,74 @@ CASES = [
     complete("a card number as request id", "invalid_field", request_id=PAN, own_words=True),
 ]
 
+# Those whose item says all of it. A batch has one caller and one id, and where its JSON is wrong, all of it is.
+ITEMS = {
+    operation: [
+        case
+        for case in CASES
+        if case.operation == operation
+        and (case.key, case.certificate) == ("own", "known")
+        and case.code not in ("malformed_request", "payload_too_large")
+        and "request id" not in case.name
+    ]
+    for operation in ("create", "decrypt")
+}
+
+
+def batch(name: str, operation: str, code: str, **case: Any) -> Any:
+    made = {option: case.pop(option) for option in ("key", "certificate") if option in case}
+    more = {"own_words": True} | made
+    return Case(f"{operation}, {name}", operation, code, lambda _: SentBatch(**case), **more)
+
+
+def batches(operation: str, item: Sent) -> list[Case]:
+    """``item`` is a good one."""
+    return [
+        batch("no items", operation, "invalid_field"),
+        batch("501 items", operation, "invalid_field", items=[item] * 501),
+        batch("not a message", operation, "malformed_request", raw=NOT_A_MESSAGE),
+        batch("half an item", operation, "malformed_request", raw=(b'{"items": [{', b"\x12\x05a")),
+        batch("an unknown field", operation, "invalid_field", raw=UNKNOWN_BESIDE_ITEMS),
+        Case(
+            f"{operation}, a request id that leaves no room for places",
+            operation,
+            "invalid_field",
+            lambda _: SentBatch([item], f"{new_key()}{'r' * 85}"),
+            own_words=True,
+        ),
+        batch("a card number as id", operation, "invalid_field", items=[item], request_id=PAN),
+        batch("an id of an item", operation, "invalid_field", items=[item], request_id="r:item0"),
+    ]
+
+
+UNKNOWN_BESIDE_ITEMS = (
+    b'{"items": [{}], "x": "4111111111111111"}',
+    batch_message([b""]) + UNKNOWN_FIELD,
+)
+TOO_MANY_BYTES = (b" " * 8_400_000, batch_message([b"\x1a" * 30_000] * 281))
+TOO_MANY_BYTES_OF_NAMES = (b" " * 1_100_000, batch_message([b"\x1a" * 30_000] * 36))
+A_CREATE = Sent({"merchant_id": MERCHANT})
+A_DECRYPT = Sent({"payment_token": UNKNOWN, "merchant_id": MERCHANT, "purpose": "capture"})
+
+BATCHES = [
+    *batches("create_batch", A_CREATE),
+    *batches("decrypt_batch", A_DECRYPT),
+    batch("too large", "create_batch", "payload_too_large", raw=TOO_MANY_BYTES),
+    batch("too large", "decrypt_batch", "payload_too_large", raw=TOO_MANY_BYTES_OF_NAMES),
+    batch(
+        "no API key, and no message",
+        "create_batch",
+        "unauthenticated",
+        raw=NOT_A_MESSAGE,
+        key="none",
+    ),
+    batch("revoked API key", "create_batch", "unauthenticated", items=[A_CREATE], key="revoked"),
+    batch("stranger", "decrypt_batch", "forbidden", raw=NOT_A_MESSAGE, certificate="stranger"),
+    batch(
+        "no name", "decrypt_batch", "unauthenticated", items=[A_DECRYPT], certificate="name-only"
+    ),
+]
+
 # What two answers of one service never have in common.
 _VARYING = ("audit_receipt", "payment_token", "created_at", "expires_at")
 
@@ -479,6 +555,52 @@ def test_the_answer_is_the_same(world: World, case: Case) -> None:
         assert len(records[0]) == 1
         assert records[0] == records[1]
         assert records[0][0][2] == (case.code or "ok")
+
+
+@pytest.mark.parametrize("case", BATCHES, ids=lambda case: case.name)
+def test_a_batch_that_is_refused_as_a_whole_is_so_in_both_protocols(
+    world: World, case: Case
+) -> None:
+    rest, grpc = case.run(world, "REST"), case.run(world, "gRPC")
+
+    assert (rest.code, grpc.code) == (case.code, case.code), (rest, grpc)
+    assert rest.more == grpc.more
+    assert PAN not in rest.detail + grpc.detail
+    if case.operation == "decrypt_batch":
+        records = [world.records(answer.request_id) for answer in (rest, grpc)]
+        assert len(records[0]) == 1
+        assert records[0] == records[1]
+        assert records[0][0][2] == case.code
+
+
+@pytest.mark.parametrize("operation", ["create", "decrypt"])
+def test_an_item_of_a_batch_is_answered_as_it_is_alone(world: World, operation: str) -> None:
+    """All of the table in one batch for each protocol: what is wrong with one fails no other, and order is kept."""
+    cases = ITEMS[operation]
+    assert len(cases) > 20
+    answers = {}
+    for protocol in ("REST", "gRPC"):
+        request_id = f"all-{new_key()}"
+        sent = SentBatch([case.sent(world) for case in cases], request_id)
+        client = world.over(protocol, "own", "known")
+        answers[protocol] = getattr(client, f"{operation}_batch")(sent)
+        assert answers[protocol].request_id == request_id
+
+    both = zip(cases, answers["REST"].results, answers["gRPC"].results, strict=True)
+    for place, (case, rest, grpc) in enumerate(both):
+        assert (rest.code, grpc.code) == (case.code, case.code), (case.name, rest, grpc)
+        assert rest.more == grpc.more
+        assert case.own_words or rest.detail == grpc.detail
+        assert PAN not in rest.detail + grpc.detail
+        _check_same_body(case, rest.body, grpc.body)
+        ids = [f"{answer.request_id}:item{place}" for answer in answers.values()]
+        if case.code:
+            assert [rest.request_id, grpc.request_id] == ids
+        if operation == "decrypt":
+            records = [world.records(request_id) for request_id in ids]
+            assert len(records[0]) == 1
+            assert records[0] == records[1]
+            assert records[0][0][2] == (case.code or "ok")
 
 
 def _check_same_body(case: Case, rest: dict[str, Any] | None, grpc: dict[str, Any] | None) -> None:
@@ -509,6 +631,37 @@ def test_a_key_that_comes_too_often_hears_when_to_come_again(world: World, proto
     assert {answer.more["retry_after_seconds"] for answer in limited} == {1}
     for other in ("REST", "gRPC"):
         assert world.over(other, "own", "known").view(named).code == ""
+
+
+def test_an_item_is_replayed_over_the_other_protocol(world: World) -> None:
+    first, second = good(world), good(world, metadata={"place": "1"})
+    reused = Sent(second.body, first.idempotency_key)
+    items = SentBatch([first, second, first, reused])
+
+    over = {protocol: world.over(protocol, "own", "known") for protocol in ("REST", "gRPC")}
+    made = over["gRPC"].create_batch(items).results
+    again = over["REST"].create_batch(items).results
+
+    assert [one.code for one in made] == ["", "", "", "idempotency_key_reused"]
+    assert [one.more["replayed"] for one in made[:3]] == [False, False, True]
+    assert [one.more["replayed"] for one in again[:3]] == [True, True, True]
+    assert [one.body for one in again] == [one.body for one in made]
+    assert made[2].body == made[0].body != made[1].body
+
+
+@pytest.mark.parametrize("protocol", ["REST", "gRPC"])
+def test_items_of_two_merchants_have_keys_of_their_own(world: World, protocol: str) -> None:
+    key = new_key()
+    items = [
+        Sent(good(world, merchant).body, key) for merchant in (MERCHANT, OTHER, "m_third", MERCHANT)
+    ]
+
+    made = world.over(protocol, "both", "known").create_batch(SentBatch(items)).results
+
+    # The last one is another read under the first one's key.
+    assert [one.code for one in made] == ["", "", "forbidden", "idempotency_key_reused"]
+    merchants = [one.body["merchant_id"] for one in made if one.body is not None]
+    assert merchants == [MERCHANT, OTHER]
 
 
 def test_a_retry_over_the_other_protocol_gives_the_same_token(world: World) -> None:

@@ -16,6 +16,11 @@ from payment_token_client import (
     AsyncClient,
     AsyncWorkerClient,
     Client,
+    ClientError,
+    CreateItem,
+    DecryptItem,
+    PaymentToken,
+    Release,
     RetryPolicy,
     WorkerClient,
     worker_tls,
@@ -48,13 +53,17 @@ def client_of(service: RunningService, policy: RetryPolicy | None = None) -> Cli
 
 
 def worker_of(
-    service: RunningService, certificates: Path | None = None, name: str = "worker"
+    service: RunningService,
+    certificates: Path | None = None,
+    name: str = "worker",
+    policy: RetryPolicy | None = None,
 ) -> WorkerClient:
     folder = service.deployment.folder
     where = certificates or folder
     return WorkerClient(
         service.urls["internal"],
         tls=worker_tls(folder / "ca.pem", where / f"{name}.pem", where / f"{name}-key.pem"),
+        policy=policy,
     )
 
 
@@ -240,6 +249,82 @@ def test_an_outage_says_when_to_come_again_and_a_patient_client_does(
             healing.start()
             assert patient.get(token).payment_token == token
             healing.join()
+
+
+# --- Many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_more_than_a_batch_comes_back_in_order(service: RunningService) -> None:
+    read = arguments(service.deployment)
+    items = [CreateItem(**read, metadata={"place": str(place)}) for place in range(620)]
+    items[7] = CreateItem(**read | {"merchant_id": "m_other"})
+    with (
+        client_of(service, PATIENT) as client,
+        worker_of(service, policy=PATIENT) as worker,
+    ):
+        made = list(client.create_many(items))
+        again = list(client.create_many(items[:10]))
+
+        assert isinstance(made[7], ForbiddenError)
+        assert [one.idempotency_key for one in made] == [item.idempotency_key for item in items]
+        tokens = [one for one in made if isinstance(one, PaymentToken)]
+        assert len(tokens) == 619
+        assert [one.metadata["place"] for one in tokens] == [
+            str(place) for place in range(620) if place != 7
+        ]
+        assert [one.payment_token for one in again if isinstance(one, PaymentToken)] == [
+            one.payment_token for one in tokens[:9]
+        ]
+
+        asked = [DecryptItem(one.payment_token, MERCHANT, "capture", ["pan"]) for one in tokens]
+        asked[3] = DecryptItem("pt_unknown", MERCHANT, "capture")
+        released = list(worker.decrypt_many(asked, request_id="many-1"))
+
+    assert isinstance(released[3], TokenNotFoundError)
+    assert str(released[3].request_id).startswith("many-1:batch0:item3")
+    good = [one for one in released if isinstance(one, Release)]
+    assert len(good) == 618
+    assert {one.pan.reveal() for one in good if one.pan} == {"4111111111111111"}
+    assert "4111" not in repr(released)
+    assert len({one.audit_receipt for one in good}) == 618
+
+
+async def test_many_over_asyncio(service: RunningService) -> None:
+    read, folder = arguments(service.deployment), service.deployment.folder
+    tls = worker_tls(folder / "ca.pem", folder / "worker.pem", folder / "worker-key.pem")
+    async with (
+        AsyncClient(service.urls["public"], service.deployment.api_key, policy=PATIENT) as client,
+        AsyncWorkerClient(service.urls["internal"], tls=tls, policy=PATIENT) as worker,
+    ):
+        made = [one async for one in client.create_many(CreateItem(**read) for _ in range(30))]
+        tokens = [one.payment_token for one in made if isinstance(one, PaymentToken)]
+        asked = [DecryptItem(token, MERCHANT, "capture") for token in tokens]
+        released = [one async for one in worker.decrypt_many(asked)]
+
+    assert [one.payment_token for one in released if isinstance(one, Release)] == tokens
+    assert len(tokens) == 30
+
+
+def test_many_while_the_database_is_away_are_made_once_it_is_back(
+    server_url: str, template: str, tmp_path: Path
+) -> None:
+    with own_database(server_url, template) as url, postgres_proxy_beside(url) as wire:
+        deployment = Deployment.made_in(tmp_path / "d", DATABASE_URL=wire.url)
+        items = [CreateItem(**arguments(deployment)) for _ in range(40)]
+        with (
+            deployment.serving() as service,
+            client_of(service, RetryPolicy(attempts=1)) as hasty,
+            client_of(service, PATIENT) as patient,
+        ):
+            wire.go_silent(for_all=True)
+            failed = list(hasty.create_many(items))
+            assert all(isinstance(one, ClientError) and one.retryable for one in failed)
+            healing = threading.Timer(1, wire.heal)
+            healing.start()
+            made = list(patient.create_many(items))
+            healing.join()
+    tokens = {one.payment_token for one in made if isinstance(one, PaymentToken)}
+    assert len(tokens) == 40
 
 
 def test_the_worker_of_the_documentation_works_as_it_stands_there(

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from payment_token.api.batch import Batches
 from payment_token.api.listening_socket import ListenError, listening_socket, reserved_address
 from payment_token.api.rest.observation import Observation, RequestMetrics
 from payment_token.api.rpc.bounds import Bounds
@@ -92,9 +93,8 @@ async def serving(
     async def readiness() -> dict[str, str]:
         return dict(failing)
 
-    methods = Methods(
-        DECRYPTION, {"Decrypt": noted}, Observation("test", metrics), bounds, hints=False
-    )
+    operations = {method.name: noted for method in DECRYPTION.methods}
+    methods = Methods(DECRYPTION, operations, Observation("test", metrics), bounds, hints=False)
     listener = RPCListener(
         "test", address, DECRYPTION.full_name, methods, bounds, readiness, tls, reflected=reflected
     )
@@ -470,8 +470,8 @@ async def test_in_production_there_is_no_reflection(
         return {}
 
     for listener, folder in (
-        (public_grpc(settings, RequestMetrics(), None, ready), None),  # type: ignore[arg-type]
-        (internal_grpc(settings, RequestMetrics(), None, WorkerCertificates(None), ready), tmp_path),  # type: ignore[arg-type]
+        (public_grpc(settings, RequestMetrics(), None, Batches(), ready), None),  # type: ignore[arg-type]
+        (internal_grpc(settings, RequestMetrics(), None, WorkerCertificates(None), Batches(), ready), tmp_path),  # type: ignore[arg-type]
     ):
         listener.bind()
         task = asyncio.create_task(listener.serve())

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,9 +17,11 @@ from tests.support.rpc import (
     RPCAnswer,
     RPCClient,
     as_json,
+    batch_message,
     completion_message,
     create_message,
     decrypt_message,
+    results_of,
 )
 
 _BY_CODE = {error.code: answer for error, answer in ANSWERS.items()}
@@ -34,6 +36,7 @@ class Answer:
     body: dict[str, Any] | None
     request_id: str
     more: Mapping[str, Any]
+    results: tuple["Answer", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,15 @@ class Sent:
     request_id: str | None = None
     raw: tuple[bytes, bytes] | None = None
     unknown: bool = False
+
+
+@dataclass(frozen=True)
+class SentBatch:
+    """``raw`` as in ``Sent``."""
+
+    items: Sequence[Sent] = ()
+    request_id: str | None = None
+    raw: tuple[bytes, bytes] | None = None
 
 
 @dataclass
@@ -74,6 +86,25 @@ class OverREST:
         token = quote(body.pop("payment_token"), safe="")
         path = f"/internal/v1/payment-tokens/{token}/authorization-complete"
         return self._posted(self.internal, path, replace(sent, body=body))
+
+    def create_batch(self, sent: SentBatch) -> Answer:
+        return self._posted_batch(self.public, "/v1/payment-tokens:batch", sent)
+
+    def decrypt_batch(self, sent: SentBatch) -> Answer:
+        assert self.internal is not None
+        return self._posted_batch(self.internal, "/internal/v1/decrypt:batch", sent)
+
+    def _posted_batch(self, client: httpx.Client, path: str, sent: SentBatch) -> Answer:
+        items = [_rest_item(item) for item in sent.items]
+        content = json.dumps({"items": items}).encode() if sent.raw is None else sent.raw[0]
+        headers = {"Content-Type": "application/json"}
+        if sent.request_id is not None:
+            headers["X-Request-ID"] = sent.request_id
+        answer = client.post(path, content=content, headers=headers)
+        if not answer.is_success:
+            return _rest_answer(answer)
+        results = tuple(map(_rest_result, answer.json()["results"]))
+        return Answer("", "", None, answer.headers["X-Request-ID"], {}, results)
 
     def _posted(self, client: httpx.Client, path: str, sent: Sent) -> Answer:
         body = sent.body | ({"x": "4111111111111111"} if sent.unknown else {})
@@ -126,6 +157,18 @@ class OverGRPC:
             sent,
         )
 
+    def create_batch(self, sent: SentBatch) -> Answer:
+        return self._called_batch(self.public, "BatchCreateTokens", create_message, sent)
+
+    def decrypt_batch(self, sent: SentBatch) -> Answer:
+        assert self.internal is not None
+        return self._called_batch(self.internal, "BatchDecrypt", decrypt_message, sent)
+
+    def _called_batch(self, client: RPCClient, method: str, make: Any, sent: SentBatch) -> Answer:
+        items = [_rpc_item(item, make) for item in sent.items]
+        message = batch_message(items, sent.request_id) if sent.raw is None else sent.raw[1]
+        return answers_of(client.call(method, message))
+
     def _called(self, client: RPCClient, method: str, make: Any, sent: Sent) -> Answer:
         if sent.raw is not None:
             return _rpc_answer(client.call(method, sent.raw[1]))
@@ -142,6 +185,35 @@ class OverGRPC:
 
 def new_key() -> str:
     return str(uuid.uuid4())
+
+
+def answers_of(batch: RPCAnswer) -> Answer:
+    if batch.message is None:
+        return _rpc_answer(batch)
+    results = tuple(map(_rpc_answer, results_of(batch.message)))
+    return Answer("", "", None, batch.request_id, {}, results)
+
+
+def _rest_item(sent: Sent) -> dict[str, Any]:
+    key = {} if sent.idempotency_key is None else {"idempotency_key": sent.idempotency_key}
+    return sent.body | key | ({"x": "4111111111111111"} if sent.unknown else {})
+
+
+def _rpc_item(sent: Sent, make: Any) -> bytes:
+    key = {} if sent.idempotency_key is None else {"idempotency_key": sent.idempotency_key}
+    message: bytes = make(sent.body, **key).SerializeToString()
+    return message + (UNKNOWN_FIELD if sent.unknown else b"")
+
+
+def _rest_result(result: dict[str, Any]) -> Answer:
+    if "body" in result:
+        replayed = result.get("idempotency_replayed", False)
+        return Answer("", "", _with_times(result["body"]), "", {"replayed": replayed})
+    problem = result["problem"]
+    assert result["status"] == problem["status"] == _BY_CODE[problem["code"]].status
+    more = {name: problem[name] for name in ("payment_token", "hint") if name in problem}
+    more["retry_after_seconds"] = problem.get("retry_after_seconds")
+    return Answer(problem["code"], problem["detail"], None, problem["request_id"], more)
 
 
 def _rest_answer(answer: httpx.Response) -> Answer:

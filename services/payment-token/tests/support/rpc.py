@@ -1,7 +1,7 @@
 """A gRPC client as a worker or an integrator has it, and answers of both protocols in one form."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
 from payment_token.api.rpc.generated import decryption_service_pb2, token_service_pb2
@@ -23,6 +24,7 @@ DECRYPTION = decryption_service_pb2.DESCRIPTOR.services_by_name["DecryptionServi
 # A field that no message has, with a card number in it.
 UNKNOWN_FIELD = b"\xba\x3e\x104111111111111111"
 _NO_SUCH_NUMBER = 99
+_STATUSES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True)
@@ -136,18 +138,23 @@ def refusal(refused: Any) -> RPCAnswer:
     status = rpc_status.from_call(_Refused(refused))
     if status is None:
         return RPCAnswer(refused.code().name, "", refused.details() or "", "", None, {})
+    answer = of_status(status)
+    assert answer.request_id == _request_id(refused.trailing_metadata())
+    assert (status.code, status.message) == (refused.code().value[0], refused.details())
+    return answer
+
+
+def of_status(status: Status) -> RPCAnswer:
+    """Of a call, or of an item of a batch."""
     info, named, bad, retry = ErrorInfo(), RequestInfo(), BadRequest(), RetryInfo()
     for packed in status.details:
         assert any(packed.Unpack(detail) for detail in (info, named, bad, retry))
-    request_id = _request_id(refused.trailing_metadata())
     assert info.domain == "payment-token"
-    assert named.request_id == request_id
-    assert (status.code, status.message) == (refused.code().value[0], refused.details())
     return RPCAnswer(
-        refused.code().name,
+        _STATUSES[status.code],
         info.reason.lower(),
-        refused.details(),
-        request_id,
+        status.message,
+        named.request_id,
         None,
         dict(info.metadata),
         bad.field_violations[0].field if bad.field_violations else "",
@@ -185,6 +192,34 @@ def completion_message(
             outcome, decryption_service_pb2.AuthorizationOutcome.DESCRIPTOR
         )
     return decryption_service_pb2.CompleteAuthorizationRequest(**document)
+
+
+def batch_message(items: Iterable[Message | bytes], request_id: str | None = None) -> bytes:
+    """A batch of creates or of decrypts: what an item lacks of their messages is its request id alone."""
+    fields = [] if request_id is None else [(b"\x0a", request_id.encode())]
+    fields += [
+        (b"\x12", item if isinstance(item, bytes) else item.SerializeToString()) for item in items
+    ]
+    return b"".join(tag + _varint(len(data)) + data for tag, data in fields)
+
+
+def results_of(message: Message) -> list[RPCAnswer]:
+    """Of a batch's response: each item as if it had been a call of its own."""
+    found = []
+    for result in message.results:  # type: ignore[attr-defined]
+        if result.WhichOneof("outcome") == "error":
+            found.append(of_status(result.error))
+        else:
+            found.append(RPCAnswer("OK", "", "", "", result.response, {}))
+    return found
+
+
+def _varint(number: int) -> bytes:
+    found = b""
+    while number > 0x7F:
+        found += bytes((number & 0x7F | 0x80,))
+        number >>= 7
+    return found + bytes((number,))
 
 
 def as_json(message: Message) -> dict[str, Any]:

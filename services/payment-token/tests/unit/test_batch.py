@@ -1,12 +1,26 @@
 """Many requests in one call: order, lines, deadline, defects, and what all batches may do together."""
 
 import asyncio
+import time
 
 import pytest
 
-from payment_token.api.batch import Batch, Batches, in_lines, item_id
+from payment_token.api.batch import (
+    MOST,
+    Batch,
+    Batches,
+    asked,
+    check_names_items,
+    in_lines,
+    in_order,
+    item_id,
+    names_an_item,
+    read_in_turns,
+)
+from payment_token.api.rest.request_context import is_request_id, new_request_id
 from payment_token.domain.cleartext_guard import find_card_number
-from payment_token.domain.errors import OverloadedError
+from payment_token.domain.errors import InvalidFieldError, OverloadedError
+from payment_token.domain.identifiers import REQUEST_ID
 
 
 def test_what_shares_a_key_is_one_line():
@@ -18,6 +32,88 @@ def test_no_place_completes_a_card_number():
     assert item_id("r-1", 7) == "r-1:item7"
     assert find_card_number("4111111111111111")
     assert not find_card_number(item_id("411111111111111", 1))
+
+
+def test_what_is_not_done_is_sent_again():
+    assert [type(one) for one in in_order(3, {1: 7})] == [OverloadedError, int, OverloadedError]
+
+
+@pytest.mark.parametrize("given", ["r", "r" * 120, "a:b", "item", ":item", "x:item1y", "x:items1"])
+def test_what_an_item_is_named_is_an_id_that_no_request_can_be_given(given):
+    assert is_request_id(given)
+    check_names_items(given, "request_id")
+    for place in (0, MOST - 1):
+        named = item_id(given, place)
+        assert REQUEST_ID.fullmatch(named)
+        assert names_an_item(named)
+        assert not is_request_id(named)
+
+
+@pytest.mark.parametrize("given", ["x:item3", ":item0", "x:item1:item2", "x:item" + "9" * 12])
+def test_nobody_gives_a_request_the_name_of_an_item(given):
+    assert REQUEST_ID.fullmatch(given)
+    assert not is_request_id(given)
+
+
+def test_an_id_that_is_too_long_for_places_names_no_items():
+    assert is_request_id("r" * 121)
+    with pytest.raises(InvalidFieldError, match="at most 120 characters"):
+        check_names_items("r" * 121, "request_id")
+    check_names_items(new_request_id(), "request_id")
+
+
+async def test_items_that_are_long_to_read_give_way_to_others():
+    turns = []
+
+    async def another() -> None:
+        while True:
+            turns.append(len(read))
+            await asyncio.sleep(0)
+
+    read: list[int] = []
+
+    def item() -> int:
+        time.sleep(0.006)
+        read.append(0)
+        return 7
+
+    other = asyncio.create_task(another())
+    found = await read_in_turns([item] * 20, seconds=60)
+    other.cancel()
+
+    assert found == [7] * 20
+    assert turns[:20] == list(range(1, 21))
+
+
+async def test_what_is_not_read_in_time_is_not_read_at_all():
+    def item() -> None:
+        time.sleep(0.02)
+
+    found = await read_in_turns([item] * 500, seconds=0.1)
+
+    assert 0 < len(found) < 10
+
+
+async def test_what_is_wrong_with_an_item_is_raised_for_it_alone():
+    def wrong() -> int:
+        raise InvalidFieldError("purpose", "is required")
+
+    first, second = await read_in_turns([wrong, lambda: 7], seconds=60)
+
+    assert asked(second) == 7
+    with pytest.raises(InvalidFieldError):
+        asked(first)
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+async def test_a_batch_without_any_time_left_does_nothing_that_takes_some(seconds):
+    stuck = Stuck(Batches())
+
+    await stuck.run(seconds=seconds)
+
+    assert stuck.batch.is_over
+    assert len(stuck.batch.outcomes) <= 50
+    await stuck.end()
 
 
 async def test_each_has_its_own_outcome():

@@ -85,9 +85,9 @@ async def test_all_of_a_batch_whose_caller_is_gone_is_taken_back(world: World) -
     gone: list[bool] = []
 
     def is_given_up() -> bool:
-        # It goes once the last item is done.
+        # It goes once the last item is done: each asks when it begins and when it ends.
         gone.append(True)
-        return len(gone) > len(requests)
+        return len(gone) > 2 * len(requests)
 
     with pytest.raises(AuditUnavailableError):
         await released_batch(
@@ -127,3 +127,14 @@ async def test_all_of_a_batch_that_is_cancelled_is_taken_back(
     let_go.set()
     await asyncio.sleep(0.05)
     check_taken_back(world, released=3)
+
+
+async def test_nothing_more_is_begun_for_a_caller_that_is_gone(world: World) -> None:
+    requests = await requests_of(world, 3)
+
+    with pytest.raises(AuditUnavailableError):
+        await released_batch(
+            world.release, Batches(), Attempt(WORKER, RequestId("r")), requests, lambda: True
+        )
+
+    assert world.audit_log.events == []

@@ -1,6 +1,7 @@
 """Whatever comes in as a message is read as REST reads the same in JSON, or refused as REST refuses it."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -145,6 +146,37 @@ def test_a_request_id_is_the_caller_s_if_it_is_one(given, taken):
             call.check_request_id()
 
 
+def refusal_of(read):
+    with pytest.raises(InvalidFieldError) as refused:
+        read()
+    return str(refused.value)
+
+
+def test_thousands_of_parts_are_refused_as_one_too_many_is():
+    """Each takes two bytes. To look at all that a batch may hold would take half a minute."""
+
+    def create(parts):
+        document = {"merchant_id": "m_1", "device_id": "T-1", "encrypted_payload": {"parts": parts}}
+        return lambda: create_body(create_message(document))
+
+    part = {"format": "track2", "ciphertext": "AAAAAAAAAAA="}
+    assert refusal_of(create([part] * 30_000)) == refusal_of(create([part] * 9))
+
+
+def test_thousands_of_fields_are_refused_as_one_too_many_is():
+    def decrypt(fields):
+        document = {"payment_token": "pt_1", "merchant_id": "m_1", "purpose": "x", "fields": fields}
+        return lambda: decrypt_body(decrypt_message(document))
+
+    assert refusal_of(decrypt(["pan"] * 60_000)) == refusal_of(decrypt(["pan"] * 5))
+
+
 def test_binary_metadata_is_no_text():
     call = Call(b"", metadata=(("authorization", b"Bearer x"), ("authorization", "Bearer y")))
     assert call.values("authorization") == ["", "Bearer y"]
+
+
+@pytest.mark.parametrize(("left", "seconds"), [(3.0, 2.5), (1.2, 1.0), (0.0, 0.0), (-1.0, 0.0)])
+def test_a_batch_works_for_a_part_of_the_time_that_is_left(left, seconds):
+    call = Call(b"", ends_at=time.monotonic() + left)
+    assert call.seconds_for_items() == pytest.approx(seconds, abs=0.05)

@@ -5,11 +5,13 @@ the answer leaves with what is done. What was begun ends by itself, and finds th
 """
 
 import asyncio
+import re
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from payment_token.domain.errors import OverloadedError
+from payment_token.domain.errors import InvalidFieldError, OverloadedError
 
 MOST = 500
 SECONDS = 2.5
@@ -22,6 +24,14 @@ _BATCHES = 16
 _AT_ONCE = 100
 _AT_ONCE_OF_ALL = 400
 
+# For so long the items of a batch are read without giving way to others.
+_TURN_SECONDS = 0.005
+
+# A request id has 128 characters, and ``:item499`` takes eight of them.
+_LONGEST_ID = 120
+_ITEM_ID = re.compile(r":item[0-9]+\Z")
+
+Request = TypeVar("Request")
 Outcome = TypeVar("Outcome")
 
 # The event loop itself keeps no task alive.
@@ -37,7 +47,7 @@ class Batches:
 
     @contextmanager
     def admitted(self) -> Iterator[None]:
-        """One batch more, from before its body is read. Raises OverloadedError."""
+        """One batch more, from before anything of it is read. Raises OverloadedError."""
         if not self._left:
             raise OverloadedError
         self._left -= 1
@@ -69,7 +79,7 @@ class Batch(Generic[Outcome]):
             _ending.add(task)
             task.add_done_callback(_ending.discard)
         try:
-            await asyncio.wait(tasks, timeout=seconds)
+            await asyncio.wait(tasks, timeout=max(0.0, seconds))
         finally:
             self.is_over = True
 
@@ -92,6 +102,42 @@ class Batch(Generic[Outcome]):
             self._done[place] = outcome
 
 
+async def read_in_turns(
+    items: Iterable[Callable[[], Request]], seconds: float
+) -> list[Request | Exception]:
+    """What each item asks for, or what is wrong with it; of those that the time allows.
+
+    A batch of items that are all wrong waits for nothing, and would keep the event loop from everybody else for as long as
+    it takes to find that out.
+    """
+    found: list[Request | Exception] = []
+    now = time.monotonic()
+    turn_ends_at, ends_at = now + _TURN_SECONDS, now + seconds
+    for item in items:
+        found.append(_read(item))
+        if time.monotonic() > turn_ends_at:
+            await asyncio.sleep(0)
+            turn_ends_at = time.monotonic() + _TURN_SECONDS
+            if turn_ends_at > ends_at:
+                break
+    return found
+
+
+def _read(item: Callable[[], Request]) -> Request | Exception:
+    try:
+        return item()
+    # It is the outcome of this one, and fails no other.
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def asked(read: Request | Exception) -> Request:
+    """Raises what was wrong with the item."""
+    if isinstance(read, Exception):
+        raise read
+    return read
+
+
 def in_lines(keys: Iterable[object]) -> list[list[int]]:
     """Places with the same key are one line: the second is done once the first is. ``None`` is a line by itself."""
     lines: dict[object, list[int]] = {}
@@ -100,9 +146,30 @@ def in_lines(keys: Iterable[object]) -> list[list[int]]:
     return list(lines.values())
 
 
+def in_order(
+    count: int, outcomes: Mapping[int, Outcome | Exception]
+) -> Iterator[Outcome | Exception]:
+    """Of each place what came of it: what is not there was not done in time."""
+    late = OverloadedError("The batch took too long, and this item was not done. Send it again.")
+    return (outcomes.get(place, late) for place in range(count))
+
+
 def item_id(request_id: str, place: int) -> str:
     """What tells the items of a batch apart: the id of its request, and the place of the item from 0 on.
 
     Letters stand between: no digits of the one complete those of the other to a card number.
     """
     return f"{request_id}:item{place}"
+
+
+def names_an_item(request_id: str) -> bool:
+    """Nobody may give such an id to a request: its record would look like that of an item of another one."""
+    return _ITEM_ID.search(request_id) is not None
+
+
+def check_names_items(request_id: str, field: str) -> None:
+    """Raises InvalidFieldError for the id of a batch that leaves no room for the places of its items."""
+    if len(request_id) > _LONGEST_ID:
+        raise InvalidFieldError(
+            field, f"must have at most {_LONGEST_ID} characters: a batch names its items after it"
+        )

@@ -2,6 +2,8 @@
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from payment_token.api.batch import Batches
+from payment_token.api.rest.batch_models import CREATE_LIMIT_BYTES, DECRYPT_LIMIT_BYTES
 from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.observation import Observation, RequestMetrics
 from payment_token.api.rest.operations import Readiness
@@ -19,7 +21,11 @@ INTERNAL_GRPC = "internal_grpc"
 
 
 def public_grpc(
-    settings: Settings, metrics: RequestMetrics, use_cases: PublicUseCases, readiness: Readiness
+    settings: Settings,
+    metrics: RequestMetrics,
+    use_cases: PublicUseCases,
+    batches: Batches,
+    readiness: Readiness,
 ) -> RPCListener:
     """Raises ConfigurationError when a certificate cannot be read."""
     certificate, key = settings.public_tls_cert_file, settings.public_tls_key_file
@@ -29,9 +35,10 @@ def public_grpc(
         metrics,
         (PUBLIC_GRPC, settings.public_grpc_address),
         tokens.SERVICE,
-        tokens.token_operations(use_cases),
+        tokens.token_operations(use_cases, batches, hints=settings.in_development),
         readiness,
         files,
+        CREATE_LIMIT_BYTES,
     )
 
 
@@ -40,6 +47,7 @@ def internal_grpc(
     metrics: RequestMetrics,
     use_cases: InternalUseCases,
     workers: WorkerCertificates,
+    batches: Batches,
     readiness: Readiness,
 ) -> RPCListener:
     """Raises ConfigurationError likewise, and where mutual TLS is not configured."""
@@ -54,9 +62,10 @@ def internal_grpc(
         metrics,
         (INTERNAL_GRPC, settings.internal_grpc_address),
         decryption.SERVICE,
-        decryption.decryption_operations(use_cases, workers.worker_with),
+        decryption.decryption_operations(use_cases, workers.worker_with, batches),
         readiness,
         CertificateFiles(certificate, key, client_ca),
+        DECRYPT_LIMIT_BYTES,
     )
 
 
@@ -68,6 +77,7 @@ def _listener(
     operations: Operations,
     readiness: Readiness,
     files: CertificateFiles | None,
+    largest_message: int,
 ) -> RPCListener:
     name, address = where
     bounds = Bounds()
@@ -81,6 +91,7 @@ def _listener(
         readiness,
         _credentials(files),
         reflected=not settings.in_production,
+        largest_message=largest_message,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from fastapi import APIRouter
 
+from payment_token.api.batch import Batches
 from payment_token.api.listener import Listener
 from payment_token.api.reloaded_context import ReloadedContext
 from payment_token.api.rest.application import BEARER, MUTUAL_TLS, application
@@ -129,29 +130,29 @@ def build_listeners(
     listeners: list[AnyListener] = []
     policy = None
     if Role.PUBLIC in roles:
-        use_cases = service.public_use_cases()
+        use_cases, batches = service.public_use_cases(), Batches()
         app = application(
             "public",
             (health, counted) if documented else (health,),
             metrics,
-            plain=public_routes(use_cases, hints=settings.in_development),
+            plain=public_routes(use_cases, batches, hints=settings.in_development),
             models=(CreateTokenBody, CreateItemBody, CreateBatchBody),
             security=BEARER,
             documented=documented,
             hints=settings.in_development,
         )
         listeners.append(Listener("public", settings.public_address, app, _public_tls(settings)))
-        listeners.append(public_grpc(settings, metrics, use_cases, service.readiness))
+        listeners.append(public_grpc(settings, metrics, use_cases, batches, service.readiness))
     if Role.INTERNAL in roles:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
-        internal = service.internal_use_cases(policies)
+        internal, batches = service.internal_use_cases(policies), Batches()
         service.limit_metrics.register_in(metrics.registry)
         app = application(
             "internal",
             (release_health,),
             metrics,
-            plain=internal_routes(internal, workers),
+            plain=internal_routes(internal, workers, batches),
             models=(DecryptBody, DecryptBatchBody, CompletionBody),
             security=MUTUAL_TLS,
             documented=documented,
@@ -160,7 +161,9 @@ def build_listeners(
         listeners.append(
             Listener("internal", settings.internal_address, app, _internal_tls(settings, metrics))
         )
-        listeners.append(internal_grpc(settings, metrics, internal, workers, ready_to_release))
+        listeners.append(
+            internal_grpc(settings, metrics, internal, workers, batches, ready_to_release)
+        )
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )

@@ -6,9 +6,8 @@ from typing import Any, TypeVar
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from payment_token.api.batch import item_id
+from payment_token.api.batch import in_order, item_id
 from payment_token.api.rest.problem import result_of
-from payment_token.domain.errors import OverloadedError
 
 Outcome = TypeVar("Outcome")
 
@@ -22,14 +21,13 @@ def batch_response(
     hints: bool,
 ) -> Response:
     """``outcomes`` by place; what is not there was not done in time. ``render`` gives the result of one that succeeded."""
-    late = OverloadedError("The batch took too long, and this item was not done. Send it again.")
     results = [
         (
             result_of(outcome, item_id(request_id, place), hints=hints)
-            if isinstance(outcome := outcomes.get(place, late), Exception)
+            if isinstance(outcome, Exception)
             else render(outcome)
         )
-        for place in range(count)
+        for place, outcome in enumerate(in_order(count, outcomes))
     ]
     return Response(
         to_json({"results": results}),

@@ -25,7 +25,11 @@ from payment_token.api.rest.completion_models import CompletedBody, CompletionBo
 from payment_token.api.rest.decrypt_models import DecryptBody, ReleasedBody, released_document
 from payment_token.api.rest.openapi import problems, request_body, request_id_parameter
 from payment_token.api.rest.request_body import read_body, validated
-from payment_token.api.rest.request_context import check_request_id, request_id_of
+from payment_token.api.rest.request_context import (
+    check_batch_id,
+    check_request_id,
+    request_id_of,
+)
 from payment_token.api.worker_certificate import WorkerCertificates
 from payment_token.domain.complete_authorization import CompleteAuthorization, CompletionRequest
 from payment_token.domain.release import Release, Released, ReleaseRequest
@@ -37,10 +41,11 @@ class InternalUseCases:
     complete_authorization: CompleteAuthorization
 
 
-def internal_routes(use_cases: InternalUseCases, workers: WorkerCertificates) -> APIRouter:
+def internal_routes(
+    use_cases: InternalUseCases, workers: WorkerCertificates, batches: Batches
+) -> APIRouter:
     release = use_cases.release
     router = APIRouter(prefix="/internal/v1", tags=["release"])
-    batches = Batches()
 
     @router.post(
         "/decrypt",
@@ -83,7 +88,7 @@ def internal_routes(use_cases: InternalUseCases, workers: WorkerCertificates) ->
         async def read_items() -> list[Any]:
             release.admit(whole.worker)
             body = await read_body(request, DecryptBatchBody, DECRYPT_LIMIT_BYTES)
-            check_request_id(request)
+            check_batch_id(request)
             return body.items
 
         with batches.admitted():

@@ -50,8 +50,9 @@ def request_id_parameter() -> dict[str, Any]:
         "name": "X-Request-ID",
         "in": "header",
         "required": False,
-        "description": "Stands in the audit record; made up and returned if absent.",
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{1,128}$"},
+        "description": "Stands in the audit record; made up and returned if absent. At most 120 characters for a batch,"
+        " whose items are named after it; none may be named like an item.",
+        "schema": {"type": "string", "pattern": "^(?!.*:item[0-9]+$)[A-Za-z0-9._:-]{1,128}$"},
     }
 
 

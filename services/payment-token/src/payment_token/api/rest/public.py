@@ -1,12 +1,12 @@
 """The public API: terminals' payloads in, tokens out. Card data never leaves on this side."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from payment_token.api.batch import Batch, Batches, in_lines
+from payment_token.api.batch import Batches
 from payment_token.api.caller_rules import (
     APIKeys,
     authenticated,
@@ -23,11 +23,13 @@ from payment_token.api.rest.batch_results import batch_response
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
 from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import (
+    check_batch_id,
     check_request_id,
     header_values,
     request_id_of,
 )
 from payment_token.api.rest.token_models import CreateTokenBody, TokenBody, token_document
+from payment_token.api.tokenised_batch import tokenised_batch
 from payment_token.domain.api_key import APIKey, Scope
 from payment_token.domain.audit import Actor
 from payment_token.domain.errors import InvalidFieldError
@@ -36,6 +38,7 @@ from payment_token.domain.permits import Permits
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise, Tokenised
+from payment_token.domain.tokenise_request import TokeniseRequest
 from payment_token.domain.view_token import ViewToken
 
 _IDEMPOTENCY_HEADERS = (b"idempotency-key", b"x-idempotency-key")
@@ -50,10 +53,9 @@ class PublicUseCases:
     permits: Permits
 
 
-def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
+def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -> APIRouter:
     """``hints``: in the results of a batch, as in other answers of development."""
     router = APIRouter(prefix="/v1", tags=["payment tokens"])
-    batches = Batches()
 
     @router.post(
         "/payment-tokens",
@@ -90,12 +92,18 @@ def public_routes(use_cases: PublicUseCases, *, hints: bool) -> APIRouter:
         api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
         with batches.admitted():
             items = (await read_body(request, CreateBatchBody, CREATE_LIMIT_BYTES)).items
-            check_request_id(request)
+            check_batch_id(request)
             if any(header_values(request, name) for name in _IDEMPOTENCY_HEADERS):
                 raise InvalidFieldError(
                     "Idempotency-Key", "each item of a batch has one of its own"
                 )
-            outcomes = await _tokenised(use_cases, batches, api_key, items)
+            outcomes = await tokenised_batch(
+                use_cases.tokenise,
+                partial(use_cases.permits.take, api_key.key_id, api_key.rate),
+                batches,
+                api_key,
+                [partial(_request_of, item) for item in items],
+            )
             return batch_response(
                 len(items), outcomes, _result, request_id_of(request), hints=hints
             )
@@ -135,30 +143,9 @@ async def _authenticated(request: Request, use_cases: PublicUseCases, scope: Sco
     return await authenticated(given, use_cases.api_keys, scope, use_cases.permits)
 
 
-async def _tokenised(
-    use_cases: PublicUseCases, batches: Batches, api_key: APIKey, items: Sequence[object]
-) -> Mapping[int, Tokenised | Exception]:
-    async def tokenise_one(place: int) -> Tokenised:
-        # A batch costs as many permits as it has items. The one that let it in is that of its first.
-        if place:
-            await use_cases.permits.take(api_key.key_id, api_key.rate)
-        body = validated(CreateItemBody, items[place])
-        request = body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
-        api_key.acting_for(request.merchant_id)
-        return await use_cases.tokenise(request)
-
-    batch = Batch(batches, tokenise_one)
-    # A key that comes twice is a replay of the first, or another request under its key.
-    await batch.run(in_lines(map(_claim_of, items)))
-    return batch.outcomes
-
-
-def _claim_of(item: object) -> tuple[str, str] | None:
-    """What must not be worked on twice at a time, as far as the item can be read."""
-    if not isinstance(item, dict):
-        return None
-    merchant_id, key = item.get("merchant_id"), item.get("idempotency_key")
-    return (merchant_id, key) if isinstance(merchant_id, str) and isinstance(key, str) else None
+def _request_of(item: object) -> TokeniseRequest:
+    body = validated(CreateItemBody, item)
+    return body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
 
 
 def _result(tokenised: Tokenised) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import os
 from starlette.requests import Request
 from starlette.types import Scope
 
+from payment_token.api.batch import check_names_items, names_an_item
 from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.identifiers import REQUEST_ID, RequestId
@@ -13,11 +14,15 @@ HEADER = b"x-request-id"
 _STATE = "payment_token.request_id"
 _RANDOM_BYTES = 16
 
-REQUEST_ID_RULE = "must be 1 to 128 of A-Z a-z 0-9 . _ : - and no card number"
+REQUEST_ID_RULE = "must be 1 to 128 of A-Z a-z 0-9 . _ : -, without a card number, and not end as the items of batches do"
 
 
 def is_request_id(text: str) -> bool:
-    return REQUEST_ID.fullmatch(text) is not None and not find_card_number(text)
+    return (
+        REQUEST_ID.fullmatch(text) is not None
+        and not names_an_item(text)
+        and not find_card_number(text)
+    )
 
 
 def new_request_id() -> RequestId:
@@ -50,3 +55,9 @@ def check_request_id(request: Request) -> None:
     given = header_values(request, HEADER)
     if given and given != [request_id_of(request)]:
         raise InvalidFieldError("X-Request-ID", REQUEST_ID_RULE)
+
+
+def check_batch_id(request: Request) -> None:
+    """Raises InvalidFieldError likewise, and when the items could not be named after it."""
+    check_request_id(request)
+    check_names_items(request_id_of(request), "X-Request-ID")

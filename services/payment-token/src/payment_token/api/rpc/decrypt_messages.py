@@ -15,7 +15,7 @@ RELEASE_FIELDS = Names(ReleaseField, pb.ReleaseField)
 SAD_STATUSES = Names(SADStatus, pb.SADStatus)
 
 
-def decrypt_body(message: pb.DecryptRequest) -> DecryptBody:
+def decrypt_body(message: pb.DecryptRequest | pb.DecryptItem) -> DecryptBody:
     """Raises MalformedRequestError, InvalidFieldError."""
     document: dict[str, Any] = {
         name: text
@@ -23,7 +23,9 @@ def decrypt_body(message: pb.DecryptRequest) -> DecryptBody:
         if (text := getattr(message, name))
     }
     if message.fields:
-        document["fields"] = [RELEASE_FIELDS.text(number) for number in message.fields]
+        # Of what takes a byte each there may be thousands: one too many is enough to refuse them.
+        numbers = message.fields[: len(ReleaseField) + 1]
+        document["fields"] = [RELEASE_FIELDS.text(number) for number in numbers]
     check_texts(document)
     return validated(DecryptBody, document)
 

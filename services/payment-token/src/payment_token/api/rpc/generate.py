@@ -2,6 +2,9 @@
 
 Messages only: methods are served, and called in tests, by their names. What is generated for a service would import its
 messages by the path of the ``.proto`` file, which is not where they are.
+
+``google/rpc/status.proto`` is there for those who compile the contract with nothing else at hand. Here and with them the
+messages of it are googleapis-common-protos'.
 """
 
 import tempfile
@@ -27,7 +30,7 @@ def generated() -> dict[str, str]:
                 f"-I{files('grpc_tools') / '_proto'}",
                 f"--python_out={folder}",
                 f"--pyi_out={folder}",
-                *map(str, sorted(PROTO_FOLDER.rglob("*.proto"))),
+                *map(str, sorted((PROTO_FOLDER / "payment_token").rglob("*.proto"))),
             ]
         )
         if failed:

@@ -17,20 +17,21 @@ from payment_token.api.listener import DRAIN_SECONDS
 from payment_token.api.listening_socket import ListenError, reserved_address
 from payment_token.api.rest.bounds import AT_ONCE
 from payment_token.api.rest.operations import Readiness
+from payment_token.api.rest.request_body import SINGLE_LIMIT_BYTES
 from payment_token.api.rpc.bounds import Bounds
 from payment_token.api.rpc.credentials import Credentials
 from payment_token.api.rpc.health import Health
 from payment_token.api.rpc.methods import Methods
 
-# Of anything larger the library reads no more than its length. A method's own limit is smaller, and has an answer of ours.
-_MESSAGE_BYTES = 256 * 1024
+# Beyond the largest message that a method takes, so that one a little larger has an answer of ours. Of anything larger
+# still the library reads no more than its length.
+_BEYOND_BYTES = 192 * 1024
 
 # Of each server, and of each connection: twice as many as are worked on at once, so that the rest hears so from us. They
 # include calls whose message has not come yet.
 _CALLS = 2 * AT_ONCE
 
 _OPTIONS: Sequence[tuple[str, int]] = (
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
     ("grpc.so_reuseport", 1),
     ("grpc.max_concurrent_streams", _CALLS),
@@ -63,8 +64,12 @@ class RPCListener:
         credentials: Credentials | None = None,
         *,
         reflected: bool,
+        largest_message: int = SINGLE_LIMIT_BYTES,
     ) -> None:
-        """``service`` is the full name of what ``methods`` are. ``reflected`` lets callers ask what there is."""
+        """``service`` is the full name of what ``methods`` are. ``reflected`` lets callers ask what there is.
+
+        ``largest_message`` is the most bytes that any of them takes.
+        """
         self.name = name
         self._address = address
         self._service = service
@@ -72,6 +77,7 @@ class RPCListener:
         self._bounds = bounds
         self._credentials = credentials
         self._reflected = reflected
+        self._message_bytes = largest_message + _BEYOND_BYTES
         self._servers: tuple[grpc.aio.Server, ...] = ()
         self._reservation: socket.socket | None = None
         self._health = Health([service], readiness)
@@ -110,7 +116,8 @@ class RPCListener:
             self._reservation.close()
 
     def _bound_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=_CALLS)
+        options = (*_OPTIONS, ("grpc.max_receive_message_length", self._message_bytes))
+        server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_CALLS)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._reflected:
             names = (self._service, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -8,14 +8,12 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
-from google.rpc.status_pb2 import Status
 
-from payment_token.api.alarms import log_alarm
 from payment_token.api.rest.observation import Observation
 from payment_token.api.rpc.bounds import Bounds
 from payment_token.api.rpc.call import Call, Context
-from payment_token.api.rpc.status import DETAILS, defect, status_of
-from payment_token.domain.errors import PaymentTokenError, RouteNotFoundError
+from payment_token.api.rpc.status import DETAILS, refusal_of
+from payment_token.domain.errors import RouteNotFoundError
 
 Operation = Callable[[Call], Coroutine[Any, Any, Message]]
 Operations = Mapping[str, Operation]
@@ -85,20 +83,13 @@ class Methods(grpc.GenericRpcHandler):
         else:
             context.set_trailing_metadata((("x-request-id", call.request_id),))
             return written, _DONE
-        status, code = self._refusal(call, error)
+        status, code = refusal_of(error, call.request_id, hints=self._hints)
         context.set_code(_CODES[status.code])
         context.set_details(status.message)
         context.set_trailing_metadata(
             (("x-request-id", call.request_id), (DETAILS, status.SerializeToString()))
         )
         return b"", _Outcome(_CODES[status.code].name, code)
-
-    def _refusal(self, call: Call, error: Exception) -> tuple[Status, str]:
-        """What the caller is told, and the code that is counted."""
-        log_alarm(error, call.request_id)
-        if not isinstance(error, PaymentTokenError):
-            return defect(call.request_id), "internal_error"
-        return status_of(error, call.request_id, hints=self._hints), error.code
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Ret
 from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
+from payment_token.api.alarms import log_alarm
 from payment_token.api.errors import answer_to
 from payment_token.domain.errors import (
     DecryptionFailedError,
@@ -21,6 +22,14 @@ DETAILS = "grpc-status-details-bin"
 """The trailing metadata that carries it."""
 
 _DEFECT = "A defect of the service. Operators can find it by the request id."
+
+
+def refusal_of(error: Exception, request_id: RequestId, *, hints: bool) -> tuple[Status, str]:
+    """What the caller is told, and the code that is counted."""
+    log_alarm(error, request_id)
+    if not isinstance(error, PaymentTokenError):
+        return defect(request_id), "internal_error"
+    return status_of(error, request_id, hints=hints), error.code
 
 
 def status_of(error: PaymentTokenError, request_id: RequestId, *, hints: bool) -> Status:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from payment_token.api.rest.request_body import validated
-from payment_token.api.rest.token_models import CreateTokenBody, token_document
+from payment_token.api.rest.token_models import PARTS_LIMIT, CreateTokenBody, token_document
 from payment_token.api.rpc.generated import token_service_pb2 as pb
 from payment_token.api.rpc.names import Names
 from payment_token.api.strict_json import check_texts
@@ -21,7 +21,7 @@ BRANDS = Names(Brand, pb.CardBrand)
 ENTRY_MODES = Names(EntryMode, pb.EntryMode)
 
 
-def create_body(message: pb.CreateTokenRequest) -> CreateTokenBody:
+def create_body(message: pb.CreateTokenRequest | pb.CreateTokenItem) -> CreateTokenBody:
     """Raises MalformedRequestError, InvalidFieldError."""
     document = _given(
         merchant_id=message.merchant_id,
@@ -45,6 +45,7 @@ def token_message(token: Token) -> pb.Token:
 
 
 def _payload(message: pb.EncryptedPayload) -> dict[str, Any]:
+    # Of parts that take two bytes each there may be thousands: one too many is enough to refuse them.
     return _given(
         scheme=SCHEMES.given(message.scheme),
         ksn=message.ksn,
@@ -53,7 +54,7 @@ def _payload(message: pb.EncryptedPayload) -> dict[str, Any]:
         cipher=CIPHERS.given(message.cipher),
         mode=MODES.given(message.mode),
         iv=message.iv,
-    ) | {"parts": [_part(part) for part in message.parts]}
+    ) | {"parts": [_part(part) for part in message.parts[: PARTS_LIMIT + 1]]}
 
 
 def _part(message: pb.EncryptedPart) -> dict[str, Any]:

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)payment_token/v1/decryption_service.proto\x12\x10payment_token.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x01\n\x0e\x44\x65\x63ryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12.\n\x06\x66ields\x18\x05 \x03(\x0e\x32\x1e.payment_token.v1.ReleaseField\"\xe8\x01\n\x0f\x44\x65\x63ryptResponse\x12\x15\n\rpayment_token\x18\x01 \x01(\t\x12\x33\n\x0cpayment_data\x18\x02 \x01(\x0b\x32\x1d.payment_token.v1.PaymentData\x12\x41\n\x08metadata\x18\x03 \x03(\x0b\x32/.payment_token.v1.DecryptResponse.MetadataEntry\x12\x15\n\raudit_receipt\x18\x04 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x02\n\x0bPaymentData\x12\x15\n\x03pan\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x1b\n\texp_month\x18\x02 \x01(\x05\x42\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x1a\n\x08\x65xp_year\x18\x03 \x01(\x05\x42\x03\x80\x01\x01H\x02\x88\x01\x01\x12!\n\x0f\x63\x61rdholder_name\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12?\n\x03sad\x18\x05 \x01(\x0b\x32-.payment_token.v1.SensitiveAuthenticationDataB\x03\x80\x01\x01\x12/\n\nsad_status\x18\x06 \x01(\x0e\x32\x1b.payment_token.v1.SADStatusB\x06\n\x04_panB\x0c\n\n_exp_monthB\x0b\n\t_exp_yearB\x12\n\x10_cardholder_name\"\xd6\x01\n\x1bSensitiveAuthenticationData\x12\x1e\n\x0cservice_code\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x15\n\x03\x63vv\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x18\n\x06track1\x18\x03 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x12\x18\n\x06track2\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12\x15\n\x03\x65mv\x18\x05 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01\x42\x0f\n\r_service_codeB\x06\n\x04_cvvB\t\n\x07_track1B\t\n\x07_track2B\x06\n\x04_emv\"\x97\x01\n\x1c\x43ompleteAuthorizationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x37\n\x07outcome\x18\x04 \x01(\x0e\x32&.payment_token.v1.AuthorizationOutcome\"\xcf\x01\n\x1d\x43ompleteAuthorizationResponse\x12/\n\nsad_status\x18\x01 \x01(\x0e\x32\x1b.payment_token.v1.SADStatus\x12\x34\n\x10sad_destroyed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12unrecoverable_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07receipt\x18\x04 \x01(\t*\x98\x01\n\x0cReleaseField\x12\x1d\n\x19RELEASE_FIELD_UNSPECIFIED\x10\x00\x12\x15\n\x11RELEASE_FIELD_PAN\x10\x01\x12\x18\n\x14RELEASE_FIELD_EXPIRY\x10\x02\x12!\n\x1dRELEASE_FIELD_CARDHOLDER_NAME\x10\x03\x12\x15\n\x11RELEASE_FIELD_SAD\x10\x04*\x83\x01\n\tSADStatus\x12\x1a\n\x16SAD_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSAD_STATUS_NONE\x10\x01\x12\x13\n\x0fSAD_STATUS_LIVE\x10\x02\x12\x16\n\x12SAD_STATUS_EXPIRED\x10\x03\x12\x18\n\x14SAD_STATUS_DESTROYED\x10\x04*\xaa\x01\n\x14\x41uthorizationOutcome\x12%\n!AUTHORIZATION_OUTCOME_UNSPECIFIED\x10\x00\x12\"\n\x1e\x41UTHORIZATION_OUTCOME_APPROVED\x10\x01\x12\"\n\x1e\x41UTHORIZATION_OUTCOME_DECLINED\x10\x02\x12#\n\x1f\x41UTHORIZATION_OUTCOME_CANCELLED\x10\x03\x32\xdd\x01\n\x11\x44\x65\x63ryptionService\x12N\n\x07\x44\x65\x63rypt\x12 .payment_token.v1.DecryptRequest\x1a!.payment_token.v1.DecryptResponse\x12x\n\x15\x43ompleteAuthorization\x12..payment_token.v1.CompleteAuthorizationRequest\x1a/.payment_token.v1.CompleteAuthorizationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)payment_token/v1/decryption_service.proto\x12\x10payment_token.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\x91\x01\n\x0e\x44\x65\x63ryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12.\n\x06\x66ields\x18\x05 \x03(\x0e\x32\x1e.payment_token.v1.ReleaseField\"W\n\x13\x42\x61tchDecryptRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12,\n\x05items\x18\x02 \x03(\x0b\x32\x1d.payment_token.v1.DecryptItem\"\x80\x01\n\x0b\x44\x65\x63ryptItem\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12.\n\x06\x66ields\x18\x05 \x03(\x0e\x32\x1e.payment_token.v1.ReleaseFieldJ\x04\x08\x01\x10\x02\"H\n\x14\x42\x61tchDecryptResponse\x12\x30\n\x07results\x18\x01 \x03(\x0b\x32\x1f.payment_token.v1.DecryptResult\"v\n\rDecryptResult\x12\x35\n\x08response\x18\x01 \x01(\x0b\x32!.payment_token.v1.DecryptResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"\xe8\x01\n\x0f\x44\x65\x63ryptResponse\x12\x15\n\rpayment_token\x18\x01 \x01(\t\x12\x33\n\x0cpayment_data\x18\x02 \x01(\x0b\x32\x1d.payment_token.v1.PaymentData\x12\x41\n\x08metadata\x18\x03 \x03(\x0b\x32/.payment_token.v1.DecryptResponse.MetadataEntry\x12\x15\n\raudit_receipt\x18\x04 \x01(\t\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa9\x02\n\x0bPaymentData\x12\x15\n\x03pan\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x1b\n\texp_month\x18\x02 \x01(\x05\x42\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x1a\n\x08\x65xp_year\x18\x03 \x01(\x05\x42\x03\x80\x01\x01H\x02\x88\x01\x01\x12!\n\x0f\x63\x61rdholder_name\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12?\n\x03sad\x18\x05 \x01(\x0b\x32-.payment_token.v1.SensitiveAuthenticationDataB\x03\x80\x01\x01\x12/\n\nsad_status\x18\x06 \x01(\x0e\x32\x1b.payment_token.v1.SADStatusB\x06\n\x04_panB\x0c\n\n_exp_monthB\x0b\n\t_exp_yearB\x12\n\x10_cardholder_name\"\xd6\x01\n\x1bSensitiveAuthenticationData\x12\x1e\n\x0cservice_code\x18\x01 \x01(\tB\x03\x80\x01\x01H\x00\x88\x01\x01\x12\x15\n\x03\x63vv\x18\x02 \x01(\tB\x03\x80\x01\x01H\x01\x88\x01\x01\x12\x18\n\x06track1\x18\x03 \x01(\tB\x03\x80\x01\x01H\x02\x88\x01\x01\x12\x18\n\x06track2\x18\x04 \x01(\tB\x03\x80\x01\x01H\x03\x88\x01\x01\x12\x15\n\x03\x65mv\x18\x05 \x01(\tB\x03\x80\x01\x01H\x04\x88\x01\x01\x42\x0f\n\r_service_codeB\x06\n\x04_cvvB\t\n\x07_track1B\t\n\x07_track2B\x06\n\x04_emv\"\x97\x01\n\x1c\x43ompleteAuthorizationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x37\n\x07outcome\x18\x04 \x01(\x0e\x32&.payment_token.v1.AuthorizationOutcome\"\xcf\x01\n\x1d\x43ompleteAuthorizationResponse\x12/\n\nsad_status\x18\x01 \x01(\x0e\x32\x1b.payment_token.v1.SADStatus\x12\x34\n\x10sad_destroyed_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x36\n\x12unrecoverable_from\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07receipt\x18\x04 \x01(\t*\x98\x01\n\x0cReleaseField\x12\x1d\n\x19RELEASE_FIELD_UNSPECIFIED\x10\x00\x12\x15\n\x11RELEASE_FIELD_PAN\x10\x01\x12\x18\n\x14RELEASE_FIELD_EXPIRY\x10\x02\x12!\n\x1dRELEASE_FIELD_CARDHOLDER_NAME\x10\x03\x12\x15\n\x11RELEASE_FIELD_SAD\x10\x04*\x83\x01\n\tSADStatus\x12\x1a\n\x16SAD_STATUS_UNSPECIFIED\x10\x00\x12\x13\n\x0fSAD_STATUS_NONE\x10\x01\x12\x13\n\x0fSAD_STATUS_LIVE\x10\x02\x12\x16\n\x12SAD_STATUS_EXPIRED\x10\x03\x12\x18\n\x14SAD_STATUS_DESTROYED\x10\x04*\xaa\x01\n\x14\x41uthorizationOutcome\x12%\n!AUTHORIZATION_OUTCOME_UNSPECIFIED\x10\x00\x12\"\n\x1e\x41UTHORIZATION_OUTCOME_APPROVED\x10\x01\x12\"\n\x1e\x41UTHORIZATION_OUTCOME_DECLINED\x10\x02\x12#\n\x1f\x41UTHORIZATION_OUTCOME_CANCELLED\x10\x03\x32\xbc\x02\n\x11\x44\x65\x63ryptionService\x12N\n\x07\x44\x65\x63rypt\x12 .payment_token.v1.DecryptRequest\x1a!.payment_token.v1.DecryptResponse\x12]\n\x0c\x42\x61tchDecrypt\x12%.payment_token.v1.BatchDecryptRequest\x1a&.payment_token.v1.BatchDecryptResponse\x12x\n\x15\x43ompleteAuthorization\x12..payment_token.v1.CompleteAuthorizationRequest\x1a/.payment_token.v1.CompleteAuthorizationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,26 +55,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENSITIVEAUTHENTICATIONDATA'].fields_by_name['track2']._serialized_options = b'\200\001\001'
   _globals['_SENSITIVEAUTHENTICATIONDATA'].fields_by_name['emv']._loaded_options = None
   _globals['_SENSITIVEAUTHENTICATIONDATA'].fields_by_name['emv']._serialized_options = b'\200\001\001'
-  _globals['_RELEASEFIELD']._serialized_start=1361
-  _globals['_RELEASEFIELD']._serialized_end=1513
-  _globals['_SADSTATUS']._serialized_start=1516
-  _globals['_SADSTATUS']._serialized_end=1647
-  _globals['_AUTHORIZATIONOUTCOME']._serialized_start=1650
-  _globals['_AUTHORIZATIONOUTCOME']._serialized_end=1820
-  _globals['_DECRYPTREQUEST']._serialized_start=97
-  _globals['_DECRYPTREQUEST']._serialized_end=242
-  _globals['_DECRYPTRESPONSE']._serialized_start=245
-  _globals['_DECRYPTRESPONSE']._serialized_end=477
-  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_start=430
-  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_end=477
-  _globals['_PAYMENTDATA']._serialized_start=480
-  _globals['_PAYMENTDATA']._serialized_end=777
-  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_start=780
-  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_end=994
-  _globals['_COMPLETEAUTHORIZATIONREQUEST']._serialized_start=997
-  _globals['_COMPLETEAUTHORIZATIONREQUEST']._serialized_end=1148
-  _globals['_COMPLETEAUTHORIZATIONRESPONSE']._serialized_start=1151
-  _globals['_COMPLETEAUTHORIZATIONRESPONSE']._serialized_end=1358
-  _globals['_DECRYPTIONSERVICE']._serialized_start=1823
-  _globals['_DECRYPTIONSERVICE']._serialized_end=2044
+  _globals['_RELEASEFIELD']._serialized_start=1800
+  _globals['_RELEASEFIELD']._serialized_end=1952
+  _globals['_SADSTATUS']._serialized_start=1955
+  _globals['_SADSTATUS']._serialized_end=2086
+  _globals['_AUTHORIZATIONOUTCOME']._serialized_start=2089
+  _globals['_AUTHORIZATIONOUTCOME']._serialized_end=2259
+  _globals['_DECRYPTREQUEST']._serialized_start=122
+  _globals['_DECRYPTREQUEST']._serialized_end=267
+  _globals['_BATCHDECRYPTREQUEST']._serialized_start=269
+  _globals['_BATCHDECRYPTREQUEST']._serialized_end=356
+  _globals['_DECRYPTITEM']._serialized_start=359
+  _globals['_DECRYPTITEM']._serialized_end=487
+  _globals['_BATCHDECRYPTRESPONSE']._serialized_start=489
+  _globals['_BATCHDECRYPTRESPONSE']._serialized_end=561
+  _globals['_DECRYPTRESULT']._serialized_start=563
+  _globals['_DECRYPTRESULT']._serialized_end=681
+  _globals['_DECRYPTRESPONSE']._serialized_start=684
+  _globals['_DECRYPTRESPONSE']._serialized_end=916
+  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_start=869
+  _globals['_DECRYPTRESPONSE_METADATAENTRY']._serialized_end=916
+  _globals['_PAYMENTDATA']._serialized_start=919
+  _globals['_PAYMENTDATA']._serialized_end=1216
+  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_start=1219
+  _globals['_SENSITIVEAUTHENTICATIONDATA']._serialized_end=1433
+  _globals['_COMPLETEAUTHORIZATIONREQUEST']._serialized_start=1436
+  _globals['_COMPLETEAUTHORIZATIONREQUEST']._serialized_end=1587
+  _globals['_COMPLETEAUTHORIZATIONRESPONSE']._serialized_start=1590
+  _globals['_COMPLETEAUTHORIZATIONRESPONSE']._serialized_end=1797
+  _globals['_DECRYPTIONSERVICE']._serialized_start=2262
+  _globals['_DECRYPTIONSERVICE']._serialized_end=2578
 # @@protoc_insertion_point(module_scope)

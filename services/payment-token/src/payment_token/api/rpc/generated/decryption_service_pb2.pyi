@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -60,6 +61,40 @@ class DecryptRequest(_message.Message):
     purpose: str
     fields: _containers.RepeatedScalarFieldContainer[ReleaseField]
     def __init__(self, request_id: _Optional[str] = ..., payment_token: _Optional[str] = ..., merchant_id: _Optional[str] = ..., purpose: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[ReleaseField, str]]] = ...) -> None: ...
+
+class BatchDecryptRequest(_message.Message):
+    __slots__ = ("request_id", "items")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    items: _containers.RepeatedCompositeFieldContainer[DecryptItem]
+    def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[DecryptItem, _Mapping]]] = ...) -> None: ...
+
+class DecryptItem(_message.Message):
+    __slots__ = ("payment_token", "merchant_id", "purpose", "fields")
+    PAYMENT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MERCHANT_ID_FIELD_NUMBER: _ClassVar[int]
+    PURPOSE_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    payment_token: str
+    merchant_id: str
+    purpose: str
+    fields: _containers.RepeatedScalarFieldContainer[ReleaseField]
+    def __init__(self, payment_token: _Optional[str] = ..., merchant_id: _Optional[str] = ..., purpose: _Optional[str] = ..., fields: _Optional[_Iterable[_Union[ReleaseField, str]]] = ...) -> None: ...
+
+class BatchDecryptResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[DecryptResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[DecryptResult, _Mapping]]] = ...) -> None: ...
+
+class DecryptResult(_message.Message):
+    __slots__ = ("response", "error")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    response: DecryptResponse
+    error: _status_pb2.Status
+    def __init__(self, response: _Optional[_Union[DecryptResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class DecryptResponse(_message.Message):
     __slots__ = ("payment_token", "payment_data", "metadata", "audit_receipt")

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$payment_token/v1/token_service.proto\x12\x10payment_token.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x02\n\x12\x43reateTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x11\n\tdevice_id\x18\x04 \x01(\t\x12=\n\x11\x65ncrypted_payload\x18\x05 \x01(\x0b\x32\".payment_token.v1.EncryptedPayload\x12\x18\n\x0bttl_seconds\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x44\n\x08metadata\x18\x07 \x03(\x0b\x32\x32.payment_token.v1.CreateTokenRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_ttl_seconds\"O\n\x13\x43reateTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.payment_token.v1.Token\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"Q\n\x0fGetTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\":\n\x10GetTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.payment_token.v1.Token\"T\n\x12\x44\x65leteTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\"\x15\n\x13\x44\x65leteTokenResponse\"\xae\x02\n\x10\x45ncryptedPayload\x12(\n\x06scheme\x18\x01 \x01(\x0e\x32\x18.payment_token.v1.Scheme\x12\x0b\n\x03ksn\x18\x02 \x01(\t\x12\x16\n\tkey_epoch\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\x0bkey_variant\x18\x04 \x01(\x0e\x32\x1c.payment_token.v1.KeyVariant\x12(\n\x06\x63ipher\x18\x05 \x01(\x0e\x32\x18.payment_token.v1.Cipher\x12$\n\x04mode\x18\x06 \x01(\x0e\x32\x16.payment_token.v1.Mode\x12\n\n\x02iv\x18\x07 \x01(\t\x12.\n\x05parts\x18\x08 \x03(\x0b\x32\x1f.payment_token.v1.EncryptedPartB\x0c\n\n_key_epoch\"Q\n\rEncryptedPart\x12,\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1c.payment_token.v1.PartFormat\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\"\xd2\x02\n\x05Token\x12\x15\n\rpayment_token\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12-\n\x06status\x18\x03 \x01(\x0e\x32\x1d.payment_token.v1.TokenStatus\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x04\x63\x61rd\x18\x06 \x01(\x0b\x32\x16.payment_token.v1.Card\x12\x37\n\x08metadata\x18\x07 \x03(\x0b\x32%.payment_token.v1.Token.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf7\x01\n\x04\x43\x61rd\x12*\n\x05\x62rand\x18\x01 \x01(\x0e\x32\x1b.payment_token.v1.CardBrand\x12\x0b\n\x03\x62in\x18\x02 \x01(\t\x12\r\n\x05last4\x18\x03 \x01(\t\x12\x16\n\texp_month\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08\x65xp_year\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12/\n\nentry_mode\x18\x06 \x01(\x0e\x32\x1b.payment_token.v1.EntryMode\x12,\n\x06\x63hecks\x18\x07 \x01(\x0b\x32\x1c.payment_token.v1.CardChecksB\x0c\n\n_exp_monthB\x0b\n\t_exp_year\"A\n\nCardChecks\x12\x0c\n\x04luhn\x18\x01 \x01(\x08\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xpiry_valid\x18\x03 \x01(\x08*e\n\x06Scheme\x12\x16\n\x12SCHEME_UNSPECIFIED\x10\x00\x12\x15\n\x11SCHEME_DUKPT_TDES\x10\x01\x12\x14\n\x10SCHEME_DUKPT_AES\x10\x02\x12\x16\n\x12SCHEME_DEVICE_AEAD\x10\x03*\x96\x01\n\nKeyVariant\x12\x1b\n\x17KEY_VARIANT_UNSPECIFIED\x10\x00\x12\x1c\n\x18KEY_VARIANT_DATA_REQUEST\x10\x01\x12\x1d\n\x19KEY_VARIANT_DATA_RESPONSE\x10\x02\x12\x19\n\x15KEY_VARIANT_DATA_BOTH\x10\x03\x12\x13\n\x0fKEY_VARIANT_PIN\x10\x04*\x88\x01\n\x06\x43ipher\x12\x16\n\x12\x43IPHER_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43IPHER_TDES_2KEY\x10\x01\x12\x14\n\x10\x43IPHER_TDES_3KEY\x10\x02\x12\x12\n\x0e\x43IPHER_AES_128\x10\x03\x12\x12\n\x0e\x43IPHER_AES_192\x10\x04\x12\x12\n\x0e\x43IPHER_AES_256\x10\x05*F\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0c\n\x08MODE_CBC\x10\x01\x12\x0c\n\x08MODE_ECB\x10\x02\x12\x0c\n\x08MODE_OFB\x10\x03*\xa5\x01\n\nPartFormat\x12\x1b\n\x17PART_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12PART_FORMAT_TRACK1\x10\x01\x12\x16\n\x12PART_FORMAT_TRACK2\x10\x02\x12\x16\n\x12PART_FORMAT_TRACK3\x10\x03\x12\x17\n\x13PART_FORMAT_EMV_TLV\x10\x04\x12\x19\n\x15PART_FORMAT_CARD_JSON\x10\x05*^\n\x0bTokenStatus\x12\x1c\n\x18TOKEN_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13TOKEN_STATUS_ACTIVE\x10\x01\x12\x18\n\x14TOKEN_STATUS_REVOKED\x10\x02*\xf9\x01\n\tCardBrand\x12\x1a\n\x16\x43\x41RD_BRAND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41RD_BRAND_VISA\x10\x01\x12\x19\n\x15\x43\x41RD_BRAND_MASTERCARD\x10\x02\x12\x13\n\x0f\x43\x41RD_BRAND_AMEX\x10\x03\x12\x17\n\x13\x43\x41RD_BRAND_DISCOVER\x10\x04\x12\x15\n\x11\x43\x41RD_BRAND_DINERS\x10\x05\x12\x12\n\x0e\x43\x41RD_BRAND_JCB\x10\x06\x12\x17\n\x13\x43\x41RD_BRAND_UNIONPAY\x10\x07\x12\x16\n\x12\x43\x41RD_BRAND_MAESTRO\x10\x08\x12\x16\n\x12\x43\x41RD_BRAND_UNKNOWN\x10\t*\x85\x01\n\tEntryMode\x12\x1a\n\x16\x45NTRY_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NTRY_MODE_SWIPE\x10\x01\x12\x13\n\x0f\x45NTRY_MODE_CHIP\x10\x02\x12\x1a\n\x16\x45NTRY_MODE_CONTACTLESS\x10\x03\x12\x15\n\x11\x45NTRY_MODE_MANUAL\x10\x04\x32\x99\x02\n\x0cTokenService\x12Z\n\x0b\x43reateToken\x12$.payment_token.v1.CreateTokenRequest\x1a%.payment_token.v1.CreateTokenResponse\x12Q\n\x08GetToken\x12!.payment_token.v1.GetTokenRequest\x1a\".payment_token.v1.GetTokenResponse\x12Z\n\x0b\x44\x65leteToken\x12$.payment_token.v1.DeleteTokenRequest\x1a%.payment_token.v1.DeleteTokenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$payment_token/v1/token_service.proto\x12\x10payment_token.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\"\xc9\x02\n\x12\x43reateTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x11\n\tdevice_id\x18\x04 \x01(\t\x12=\n\x11\x65ncrypted_payload\x18\x05 \x01(\x0b\x32\".payment_token.v1.EncryptedPayload\x12\x18\n\x0bttl_seconds\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x44\n\x08metadata\x18\x07 \x03(\x0b\x32\x32.payment_token.v1.CreateTokenRequest.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_ttl_seconds\"O\n\x13\x43reateTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.payment_token.v1.Token\x12\x10\n\x08replayed\x18\x02 \x01(\x08\"`\n\x18\x42\x61tchCreateTokensRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x30\n\x05items\x18\x02 \x03(\x0b\x32!.payment_token.v1.CreateTokenItem\"\xb5\x02\n\x0f\x43reateTokenItem\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\x12\x11\n\tdevice_id\x18\x04 \x01(\t\x12=\n\x11\x65ncrypted_payload\x18\x05 \x01(\x0b\x32\".payment_token.v1.EncryptedPayload\x12\x18\n\x0bttl_seconds\x18\x06 \x01(\x03H\x00\x88\x01\x01\x12\x41\n\x08metadata\x18\x07 \x03(\x0b\x32/.payment_token.v1.CreateTokenItem.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0e\n\x0c_ttl_secondsJ\x04\x08\x01\x10\x02\"Q\n\x19\x42\x61tchCreateTokensResponse\x12\x34\n\x07results\x18\x01 \x03(\x0b\x32#.payment_token.v1.CreateTokenResult\"~\n\x11\x43reateTokenResult\x12\x39\n\x08response\x18\x01 \x01(\x0b\x32%.payment_token.v1.CreateTokenResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"Q\n\x0fGetTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\":\n\x10GetTokenResponse\x12&\n\x05token\x18\x01 \x01(\x0b\x32\x17.payment_token.v1.Token\"T\n\x12\x44\x65leteTokenRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rpayment_token\x18\x02 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x03 \x01(\t\"\x15\n\x13\x44\x65leteTokenResponse\"\xae\x02\n\x10\x45ncryptedPayload\x12(\n\x06scheme\x18\x01 \x01(\x0e\x32\x18.payment_token.v1.Scheme\x12\x0b\n\x03ksn\x18\x02 \x01(\t\x12\x16\n\tkey_epoch\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x31\n\x0bkey_variant\x18\x04 \x01(\x0e\x32\x1c.payment_token.v1.KeyVariant\x12(\n\x06\x63ipher\x18\x05 \x01(\x0e\x32\x18.payment_token.v1.Cipher\x12$\n\x04mode\x18\x06 \x01(\x0e\x32\x16.payment_token.v1.Mode\x12\n\n\x02iv\x18\x07 \x01(\t\x12.\n\x05parts\x18\x08 \x03(\x0b\x32\x1f.payment_token.v1.EncryptedPartB\x0c\n\n_key_epoch\"Q\n\rEncryptedPart\x12,\n\x06\x66ormat\x18\x01 \x01(\x0e\x32\x1c.payment_token.v1.PartFormat\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\"\xd2\x02\n\x05Token\x12\x15\n\rpayment_token\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12-\n\x06status\x18\x03 \x01(\x0e\x32\x1d.payment_token.v1.TokenStatus\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x04\x63\x61rd\x18\x06 \x01(\x0b\x32\x16.payment_token.v1.Card\x12\x37\n\x08metadata\x18\x07 \x03(\x0b\x32%.payment_token.v1.Token.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf7\x01\n\x04\x43\x61rd\x12*\n\x05\x62rand\x18\x01 \x01(\x0e\x32\x1b.payment_token.v1.CardBrand\x12\x0b\n\x03\x62in\x18\x02 \x01(\t\x12\r\n\x05last4\x18\x03 \x01(\t\x12\x16\n\texp_month\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\x08\x65xp_year\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12/\n\nentry_mode\x18\x06 \x01(\x0e\x32\x1b.payment_token.v1.EntryMode\x12,\n\x06\x63hecks\x18\x07 \x01(\x0b\x32\x1c.payment_token.v1.CardChecksB\x0c\n\n_exp_monthB\x0b\n\t_exp_year\"A\n\nCardChecks\x12\x0c\n\x04luhn\x18\x01 \x01(\x08\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\x12\x14\n\x0c\x65xpiry_valid\x18\x03 \x01(\x08*e\n\x06Scheme\x12\x16\n\x12SCHEME_UNSPECIFIED\x10\x00\x12\x15\n\x11SCHEME_DUKPT_TDES\x10\x01\x12\x14\n\x10SCHEME_DUKPT_AES\x10\x02\x12\x16\n\x12SCHEME_DEVICE_AEAD\x10\x03*\x96\x01\n\nKeyVariant\x12\x1b\n\x17KEY_VARIANT_UNSPECIFIED\x10\x00\x12\x1c\n\x18KEY_VARIANT_DATA_REQUEST\x10\x01\x12\x1d\n\x19KEY_VARIANT_DATA_RESPONSE\x10\x02\x12\x19\n\x15KEY_VARIANT_DATA_BOTH\x10\x03\x12\x13\n\x0fKEY_VARIANT_PIN\x10\x04*\x88\x01\n\x06\x43ipher\x12\x16\n\x12\x43IPHER_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43IPHER_TDES_2KEY\x10\x01\x12\x14\n\x10\x43IPHER_TDES_3KEY\x10\x02\x12\x12\n\x0e\x43IPHER_AES_128\x10\x03\x12\x12\n\x0e\x43IPHER_AES_192\x10\x04\x12\x12\n\x0e\x43IPHER_AES_256\x10\x05*F\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0c\n\x08MODE_CBC\x10\x01\x12\x0c\n\x08MODE_ECB\x10\x02\x12\x0c\n\x08MODE_OFB\x10\x03*\xa5\x01\n\nPartFormat\x12\x1b\n\x17PART_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12PART_FORMAT_TRACK1\x10\x01\x12\x16\n\x12PART_FORMAT_TRACK2\x10\x02\x12\x16\n\x12PART_FORMAT_TRACK3\x10\x03\x12\x17\n\x13PART_FORMAT_EMV_TLV\x10\x04\x12\x19\n\x15PART_FORMAT_CARD_JSON\x10\x05*^\n\x0bTokenStatus\x12\x1c\n\x18TOKEN_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13TOKEN_STATUS_ACTIVE\x10\x01\x12\x18\n\x14TOKEN_STATUS_REVOKED\x10\x02*\xf9\x01\n\tCardBrand\x12\x1a\n\x16\x43\x41RD_BRAND_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x43\x41RD_BRAND_VISA\x10\x01\x12\x19\n\x15\x43\x41RD_BRAND_MASTERCARD\x10\x02\x12\x13\n\x0f\x43\x41RD_BRAND_AMEX\x10\x03\x12\x17\n\x13\x43\x41RD_BRAND_DISCOVER\x10\x04\x12\x15\n\x11\x43\x41RD_BRAND_DINERS\x10\x05\x12\x12\n\x0e\x43\x41RD_BRAND_JCB\x10\x06\x12\x17\n\x13\x43\x41RD_BRAND_UNIONPAY\x10\x07\x12\x16\n\x12\x43\x41RD_BRAND_MAESTRO\x10\x08\x12\x16\n\x12\x43\x41RD_BRAND_UNKNOWN\x10\t*\x85\x01\n\tEntryMode\x12\x1a\n\x16\x45NTRY_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NTRY_MODE_SWIPE\x10\x01\x12\x13\n\x0f\x45NTRY_MODE_CHIP\x10\x02\x12\x1a\n\x16\x45NTRY_MODE_CONTACTLESS\x10\x03\x12\x15\n\x11\x45NTRY_MODE_MANUAL\x10\x04\x32\x87\x03\n\x0cTokenService\x12Z\n\x0b\x43reateToken\x12$.payment_token.v1.CreateTokenRequest\x1a%.payment_token.v1.CreateTokenResponse\x12l\n\x11\x42\x61tchCreateTokens\x12*.payment_token.v1.BatchCreateTokensRequest\x1a+.payment_token.v1.BatchCreateTokensResponse\x12Q\n\x08GetToken\x12!.payment_token.v1.GetTokenRequest\x1a\".payment_token.v1.GetTokenResponse\x12Z\n\x0b\x44\x65leteToken\x12$.payment_token.v1.DeleteTokenRequest\x1a%.payment_token.v1.DeleteTokenResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,50 +35,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREATETOKENREQUEST_METADATAENTRY']._loaded_options = None
   _globals['_CREATETOKENREQUEST_METADATAENTRY']._serialized_options = b'8\001'
+  _globals['_CREATETOKENITEM_METADATAENTRY']._loaded_options = None
+  _globals['_CREATETOKENITEM_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_TOKEN_METADATAENTRY']._loaded_options = None
   _globals['_TOKEN_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_SCHEME']._serialized_start=1802
-  _globals['_SCHEME']._serialized_end=1903
-  _globals['_KEYVARIANT']._serialized_start=1906
-  _globals['_KEYVARIANT']._serialized_end=2056
-  _globals['_CIPHER']._serialized_start=2059
-  _globals['_CIPHER']._serialized_end=2195
-  _globals['_MODE']._serialized_start=2197
-  _globals['_MODE']._serialized_end=2267
-  _globals['_PARTFORMAT']._serialized_start=2270
-  _globals['_PARTFORMAT']._serialized_end=2435
-  _globals['_TOKENSTATUS']._serialized_start=2437
-  _globals['_TOKENSTATUS']._serialized_end=2531
-  _globals['_CARDBRAND']._serialized_start=2534
-  _globals['_CARDBRAND']._serialized_end=2783
-  _globals['_ENTRYMODE']._serialized_start=2786
-  _globals['_ENTRYMODE']._serialized_end=2919
-  _globals['_CREATETOKENREQUEST']._serialized_start=92
-  _globals['_CREATETOKENREQUEST']._serialized_end=421
-  _globals['_CREATETOKENREQUEST_METADATAENTRY']._serialized_start=358
-  _globals['_CREATETOKENREQUEST_METADATAENTRY']._serialized_end=405
-  _globals['_CREATETOKENRESPONSE']._serialized_start=423
-  _globals['_CREATETOKENRESPONSE']._serialized_end=502
-  _globals['_GETTOKENREQUEST']._serialized_start=504
-  _globals['_GETTOKENREQUEST']._serialized_end=585
-  _globals['_GETTOKENRESPONSE']._serialized_start=587
-  _globals['_GETTOKENRESPONSE']._serialized_end=645
-  _globals['_DELETETOKENREQUEST']._serialized_start=647
-  _globals['_DELETETOKENREQUEST']._serialized_end=731
-  _globals['_DELETETOKENRESPONSE']._serialized_start=733
-  _globals['_DELETETOKENRESPONSE']._serialized_end=754
-  _globals['_ENCRYPTEDPAYLOAD']._serialized_start=757
-  _globals['_ENCRYPTEDPAYLOAD']._serialized_end=1059
-  _globals['_ENCRYPTEDPART']._serialized_start=1061
-  _globals['_ENCRYPTEDPART']._serialized_end=1142
-  _globals['_TOKEN']._serialized_start=1145
-  _globals['_TOKEN']._serialized_end=1483
-  _globals['_TOKEN_METADATAENTRY']._serialized_start=358
-  _globals['_TOKEN_METADATAENTRY']._serialized_end=405
-  _globals['_CARD']._serialized_start=1486
-  _globals['_CARD']._serialized_end=1733
-  _globals['_CARDCHECKS']._serialized_start=1735
-  _globals['_CARDCHECKS']._serialized_end=1800
-  _globals['_TOKENSERVICE']._serialized_start=2922
-  _globals['_TOKENSERVICE']._serialized_end=3203
+  _globals['_SCHEME']._serialized_start=2448
+  _globals['_SCHEME']._serialized_end=2549
+  _globals['_KEYVARIANT']._serialized_start=2552
+  _globals['_KEYVARIANT']._serialized_end=2702
+  _globals['_CIPHER']._serialized_start=2705
+  _globals['_CIPHER']._serialized_end=2841
+  _globals['_MODE']._serialized_start=2843
+  _globals['_MODE']._serialized_end=2913
+  _globals['_PARTFORMAT']._serialized_start=2916
+  _globals['_PARTFORMAT']._serialized_end=3081
+  _globals['_TOKENSTATUS']._serialized_start=3083
+  _globals['_TOKENSTATUS']._serialized_end=3177
+  _globals['_CARDBRAND']._serialized_start=3180
+  _globals['_CARDBRAND']._serialized_end=3429
+  _globals['_ENTRYMODE']._serialized_start=3432
+  _globals['_ENTRYMODE']._serialized_end=3565
+  _globals['_CREATETOKENREQUEST']._serialized_start=117
+  _globals['_CREATETOKENREQUEST']._serialized_end=446
+  _globals['_CREATETOKENREQUEST_METADATAENTRY']._serialized_start=383
+  _globals['_CREATETOKENREQUEST_METADATAENTRY']._serialized_end=430
+  _globals['_CREATETOKENRESPONSE']._serialized_start=448
+  _globals['_CREATETOKENRESPONSE']._serialized_end=527
+  _globals['_BATCHCREATETOKENSREQUEST']._serialized_start=529
+  _globals['_BATCHCREATETOKENSREQUEST']._serialized_end=625
+  _globals['_CREATETOKENITEM']._serialized_start=628
+  _globals['_CREATETOKENITEM']._serialized_end=937
+  _globals['_CREATETOKENITEM_METADATAENTRY']._serialized_start=383
+  _globals['_CREATETOKENITEM_METADATAENTRY']._serialized_end=430
+  _globals['_BATCHCREATETOKENSRESPONSE']._serialized_start=939
+  _globals['_BATCHCREATETOKENSRESPONSE']._serialized_end=1020
+  _globals['_CREATETOKENRESULT']._serialized_start=1022
+  _globals['_CREATETOKENRESULT']._serialized_end=1148
+  _globals['_GETTOKENREQUEST']._serialized_start=1150
+  _globals['_GETTOKENREQUEST']._serialized_end=1231
+  _globals['_GETTOKENRESPONSE']._serialized_start=1233
+  _globals['_GETTOKENRESPONSE']._serialized_end=1291
+  _globals['_DELETETOKENREQUEST']._serialized_start=1293
+  _globals['_DELETETOKENREQUEST']._serialized_end=1377
+  _globals['_DELETETOKENRESPONSE']._serialized_start=1379
+  _globals['_DELETETOKENRESPONSE']._serialized_end=1400
+  _globals['_ENCRYPTEDPAYLOAD']._serialized_start=1403
+  _globals['_ENCRYPTEDPAYLOAD']._serialized_end=1705
+  _globals['_ENCRYPTEDPART']._serialized_start=1707
+  _globals['_ENCRYPTEDPART']._serialized_end=1788
+  _globals['_TOKEN']._serialized_start=1791
+  _globals['_TOKEN']._serialized_end=2129
+  _globals['_TOKEN_METADATAENTRY']._serialized_start=383
+  _globals['_TOKEN_METADATAENTRY']._serialized_end=430
+  _globals['_CARD']._serialized_start=2132
+  _globals['_CARD']._serialized_end=2379
+  _globals['_CARDCHECKS']._serialized_start=2381
+  _globals['_CARDCHECKS']._serialized_end=2446
+  _globals['_TOKENSERVICE']._serialized_start=3568
+  _globals['_TOKENSERVICE']._serialized_end=3959
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -152,6 +153,51 @@ class CreateTokenResponse(_message.Message):
     token: Token
     replayed: bool
     def __init__(self, token: _Optional[_Union[Token, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...
+
+class BatchCreateTokensRequest(_message.Message):
+    __slots__ = ("request_id", "items")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    items: _containers.RepeatedCompositeFieldContainer[CreateTokenItem]
+    def __init__(self, request_id: _Optional[str] = ..., items: _Optional[_Iterable[_Union[CreateTokenItem, _Mapping]]] = ...) -> None: ...
+
+class CreateTokenItem(_message.Message):
+    __slots__ = ("idempotency_key", "merchant_id", "device_id", "encrypted_payload", "ttl_seconds", "metadata")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
+    MERCHANT_ID_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_ID_FIELD_NUMBER: _ClassVar[int]
+    ENCRYPTED_PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    TTL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    idempotency_key: str
+    merchant_id: str
+    device_id: str
+    encrypted_payload: EncryptedPayload
+    ttl_seconds: int
+    metadata: _containers.ScalarMap[str, str]
+    def __init__(self, idempotency_key: _Optional[str] = ..., merchant_id: _Optional[str] = ..., device_id: _Optional[str] = ..., encrypted_payload: _Optional[_Union[EncryptedPayload, _Mapping]] = ..., ttl_seconds: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+
+class BatchCreateTokensResponse(_message.Message):
+    __slots__ = ("results",)
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[CreateTokenResult]
+    def __init__(self, results: _Optional[_Iterable[_Union[CreateTokenResult, _Mapping]]] = ...) -> None: ...
+
+class CreateTokenResult(_message.Message):
+    __slots__ = ("response", "error")
+    RESPONSE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    response: CreateTokenResponse
+    error: _status_pb2.Status
+    def __init__(self, response: _Optional[_Union[CreateTokenResponse, _Mapping]] = ..., error: _Optional[_Union[_status_pb2.Status, _Mapping]] = ...) -> None: ...
 
 class GetTokenRequest(_message.Message):
     __slots__ = ("request_id", "payment_token", "merchant_id")
