@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     internal_tls_key_file: OptionalPath = None
     client_ca_file: OptionalPath = None
     client_crl_file: OptionalPath = None
+    client_fingerprints_file: OptionalPath = None
     worker_policy_file: OptionalPath = None
 
     audit_log_origin: Origin = None

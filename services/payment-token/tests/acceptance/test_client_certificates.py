@@ -6,7 +6,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -265,6 +265,43 @@ def test_sessions_are_not_resumed(internal: Internal, version: ssl.TLSVersion) -
         assert version is ssl.TLSVersion.TLSv1_2
         assert refused_handshakes(internal, "resumed") == before + 1
     talk(internal, context)
+
+
+def test_refused_handshakes_are_on_record_once_for_each_reason(internal: Internal) -> None:
+    """Counted for a minute, or until the process ends; never one by one."""
+    with internal.deployment.serving(**internal_settings(internal.folder)) as service:
+        own = replace(internal, service=service)
+        for certificate in ("expired", "other-authority", *["expired"] * 4):
+            with pytest.raises(httpx.HTTPError):
+                own.release(certificate)
+    with psycopg.connect(deployment_url(internal.deployment.settings)) as database:
+        rows = database.execute(
+            "SELECT details ->> 'reason', details -> 'handshakes', outcome, code, identity,"
+            "       details ->> 'first' <= details ->> 'last'"
+            "  FROM audit_records WHERE event = 'handshake_refused' AND writer_id ="
+            "       (SELECT writer_id FROM audit_records WHERE event = 'log_closed' ORDER BY recorded_at DESC LIMIT 1)"
+        ).fetchall()
+    said = ("refused", "unauthenticated")
+    assert sorted((*row[:4], row[5]) for row in rows) == [
+        ("expired", 5, *said, True),
+        ("unknown_authority", 1, *said, True),
+    ]
+    assert all(row[4].startswith("service:") for row in rows)
+
+
+def test_the_policy_is_read_again_when_its_file_changes(internal: Internal) -> None:
+    policy = internal.folder / "policy.toml"
+    before = policy.read_text()
+
+    def becomes(text: str, expected: int) -> None:
+        policy.write_text(text)
+        deadline = time.monotonic() + 20
+        while internal.release("stranger").status_code != expected:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    becomes(before + POLICY.format(identity="spiffe://test/stranger"), 200)
+    becomes(before, 403)
 
 
 def test_the_policy_is_read_again_on_sighup(internal: Internal) -> None:

@@ -4,9 +4,11 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from payment_token.api import read_again, revocation_file
+from payment_token.api import read_again
+from payment_token.api.allowed_certificates import AllowedCertificates, fingerprints_of
 from payment_token.api.revocation_file import RevocationFile
 from payment_token.api.worker_certificate import WorkerCertificates
 from tests.support.certificates import DAY, Authority, dns, uri
@@ -22,7 +24,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the file with every request."""
-    monkeypatch.setattr(revocation_file, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(read_again, "LOOK_SECONDS", 0.0)
 
 
 def identity(folder: Path, workers: WorkerCertificates | None = None, name: str = "worker") -> str:
@@ -128,11 +130,52 @@ def test_the_file_is_looked_at_once_a_second_at_most(tmp_path, authority, monkey
     authority.issue("worker", [KNOWN])
     authority.revoke()
     workers = WorkerCertificates(RevocationFile(tmp_path / "crl.pem", tmp_path / "ca.pem"))
-    monkeypatch.setattr(revocation_file, "_LOOK_SECONDS", 3600.0)
+    monkeypatch.setattr(read_again, "LOOK_SECONDS", 3600.0)
     looked: list[object] = []
-    monkeypatch.setattr(read_again, "_stamp", looked.append)
+    monkeypatch.setattr(read_again, "stamp_of", looked.append)
 
     for _ in range(100):
         identity(tmp_path, workers)
 
     assert looked == []
+
+
+def colons(fingerprint: bytes) -> str:
+    return fingerprint.hex(":").upper()
+
+
+def test_where_a_list_of_certificates_is_given_others_are_nobody(tmp_path, authority, eager):
+    known = authority.issue("worker", [KNOWN])
+    authority.issue("other", [KNOWN])
+    listed = tmp_path / "fingerprints"
+    listed.write_text(f"# workers\n\n{colons(known.fingerprint(SHA256()))}  # settlement\n")
+    workers = WorkerCertificates(None, AllowedCertificates(listed))
+
+    assert identity(tmp_path, workers) == "spiffe://test/known"
+    # The same authority and name, another certificate.
+    assert identity(tmp_path, workers, "other") == ""
+
+
+def test_the_list_is_read_again_and_one_that_is_wrong_changes_nothing(tmp_path, authority, eager):
+    known = authority.issue("worker", [KNOWN]).fingerprint(SHA256()).hex()
+    listed = tmp_path / "fingerprints"
+    listed.write_text(known)
+    workers = WorkerCertificates(None, AllowedCertificates(listed))
+
+    listed.write_text("0" * 64 + "\n")
+    assert identity(tmp_path, workers) == ""
+    listed.write_text(f"{known}\n{known}\n")
+    assert identity(tmp_path, workers) == "spiffe://test/known"
+    for wrong in ("", "# nobody\n", known[:-1], f"{known}\nabc", "\u00fc" * 64):
+        listed.write_text(wrong)
+        assert identity(tmp_path, workers) == "spiffe://test/known"
+    listed.unlink()
+    assert identity(tmp_path, workers) == "spiffe://test/known"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "#", "ab", "g" * 64, "0" * 63, "0" * 65, "0" * 32 + " " + "0" * 32]
+)
+def test_what_is_no_list_of_certificates(text):
+    with pytest.raises(ValueError, match="fingerprints"):
+        fingerprints_of(text)

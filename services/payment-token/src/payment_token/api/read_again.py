@@ -1,6 +1,7 @@
 """What is made of files, made anew once one of them is another one than before. Files that are wrong change nothing."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -9,7 +10,9 @@ logger = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
-_Stamp = tuple[int, int, int] | None
+LOOK_SECONDS = 1.0
+
+Stamp = tuple[int, int, int] | None
 
 
 class ReadAgain(Generic[Made]):
@@ -22,6 +25,15 @@ class ReadAgain(Generic[Made]):
         # Before the files are read: a change meanwhile is then seen next time.
         self._stamps = self._look()
         self._made = make()
+        self._looked_at = time.monotonic()
+
+    def recent(self) -> Made:
+        """For whoever asks with each request: looks at the files once a second at most."""
+        now = time.monotonic()
+        if now - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = now
+            return self.current()
+        return self._made
 
     def current(self) -> Made:
         """Looks at the files, without reading them, each time."""
@@ -44,11 +56,11 @@ class ReadAgain(Generic[Made]):
         else:
             logger.info("%s read again", self._what)
 
-    def _look(self) -> list[_Stamp]:
-        return [_stamp(path) for path in self._files]
+    def _look(self) -> list[Stamp]:
+        return [stamp_of(path) for path in self._files]
 
 
-def _stamp(path: Path) -> _Stamp:
+def stamp_of(path: Path) -> Stamp:
     """Inode, size in bytes and time of change in nanoseconds; ``None`` for a file that is not there."""
     try:
         found = path.stat()

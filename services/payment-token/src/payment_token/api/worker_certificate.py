@@ -1,7 +1,7 @@
 """Who a worker is: what its verified client certificate says, never a header.
 
 The TLS handshake has checked the chain. Whatever can have changed since then is checked with every request, because a
-connection stays open for long: the certificate's dates, and the revocation list in force now. The identity is the
+connection stays open for long: the certificate's dates, the revocation list and the list of allowed certificates in force now. The identity is the
 certificate's one URI SAN (SPIFFE ids are such), else its one DNS SAN. The common name is never looked at: it has no
 agreed syntax and no place in path validation (RFC 9525 §2).
 """
@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from starlette.types import Scope
 
+from payment_token.api.allowed_certificates import AllowedCertificates
 from payment_token.api.revocation_file import RevocationFile
 from payment_token.domain.worker_policy import Worker
 
@@ -26,10 +27,13 @@ _NAME = re.compile(r"[!-)+-~]+")
 
 
 class WorkerCertificates:
-    """``revocations`` is ``None`` where no list is configured."""
+    """Either list is ``None`` where it is not configured."""
 
-    def __init__(self, revocations: RevocationFile | None) -> None:
+    def __init__(
+        self, revocations: RevocationFile | None, allowed: AllowedCertificates | None = None
+    ) -> None:
         self._revocations = revocations
+        self._allowed = allowed
 
     @property
     def list_is_stale(self) -> bool:
@@ -50,10 +54,12 @@ class WorkerCertificates:
         if certificate is None:
             return Worker("", b"", source)
         found = _read(certificate)
-        holds = found.starts <= time.time() <= found.ends and self._lets_in(certificate)
+        holds = found.starts <= time.time() <= found.ends and self._lets_in(certificate, found)
         return Worker(found.identity if holds else "", found.fingerprint, source)
 
-    def _lets_in(self, certificate: str) -> bool:
+    def _lets_in(self, certificate: str, found: "_Certificate") -> bool:
+        if self._allowed is not None and not self._allowed.lets_in(found.fingerprint):
+            return False
         return self._revocations is None or self._revocations.current().lets_in(certificate)
 
 

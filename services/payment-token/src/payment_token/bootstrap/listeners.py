@@ -30,19 +30,20 @@ from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
 from payment_token.api.tls import mutual_context, server_context
 from payment_token.bootstrap.audit import this_process
+from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.grpc_listeners import (
     INTERNAL_GRPC,
     PUBLIC_GRPC,
     internal_grpc,
     public_grpc,
 )
-from payment_token.bootstrap.limit_refusals import recorded_counts
-from payment_token.bootstrap.recorded_policy import RecordedPolicy
+from payment_token.bootstrap.recorded_counts import Counts, recorded_counts
+from payment_token.bootstrap.recorded_policy import LOOK_SECONDS, RecordedPolicy
 from payment_token.bootstrap.sealer import Sealer
 from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.bootstrap.worker_certificates import readiness_with, worker_certificates
-from payment_token.domain.limit_refusals import LimitRefusals
+from payment_token.domain.refused_handshakes import RefusedHandshakes
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -81,11 +82,11 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """``policy`` and ``limit_refusals`` are ``None`` for a process that releases nothing."""
+    """``policy`` is ``None`` for a process that releases nothing, and nothing is counted there."""
 
     all: tuple[AnyListener, ...]
     policy: RecordedPolicy | None
-    limit_refusals: LimitRefusals | None = None
+    counts: tuple[Counts, ...] = ()
 
     @property
     def urls(self) -> dict[str, str]:
@@ -129,6 +130,7 @@ def build_listeners(
     release_health = health_routes(ready_to_release)
     listeners: list[AnyListener] = []
     policy = None
+    counts: tuple[Counts, ...] = ()
     if Role.PUBLIC in roles:
         use_cases, batches = service.public_use_cases(), Batches()
         app = application(
@@ -146,6 +148,7 @@ def build_listeners(
     if Role.INTERNAL in roles:
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
+        counts = (service.limit_refusals, service.refused_handshakes)
         internal, batches = service.internal_use_cases(policies), Batches()
         service.limit_metrics.register_in(metrics.registry)
         app = application(
@@ -159,7 +162,12 @@ def build_listeners(
             hints=False,
         )
         listeners.append(
-            Listener("internal", settings.internal_address, app, _internal_tls(settings, metrics))
+            Listener(
+                "internal",
+                settings.internal_address,
+                app,
+                _internal_tls(settings, metrics, service.refused_handshakes),
+            )
         )
         listeners.append(
             internal_grpc(settings, metrics, internal, workers, batches, ready_to_release)
@@ -167,7 +175,7 @@ def build_listeners(
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
-    return Listeners(tuple(listeners), policy, None if policy is None else service.limit_refusals)
+    return Listeners(tuple(listeners), policy, counts)
 
 
 def background_listeners(
@@ -216,8 +224,11 @@ async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterato
     try:
         for listener in listeners.all:
             listener.bind(shared=shared)
-        # Until the last request is answered: none is refused uncounted.
-        async with recorded_counts(listeners.limit_refusals):
+        async with (
+            # Until the last request is answered: none is refused uncounted.
+            recorded_counts(listeners.counts),
+            _policy_looked_after(listeners.policy),
+        ):
             tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
             try:
                 yield
@@ -228,6 +239,15 @@ async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterato
     finally:
         for listener in listeners.all:
             listener.close()
+
+
+@asynccontextmanager
+async def _policy_looked_after(policy: RecordedPolicy | None) -> AsyncIterator[None]:
+    if policy is None:
+        yield
+        return
+    async with repeated(policy.look, LOOK_SECONDS):
+        yield
 
 
 def _public_tls(settings: Settings) -> ssl.SSLContext | None:
@@ -242,9 +262,12 @@ def _public_tls(settings: Settings) -> ssl.SSLContext | None:
     )
 
 
-def _internal_tls(settings: Settings, metrics: RequestMetrics) -> ssl.SSLContext:
+def _internal_tls(
+    settings: Settings, metrics: RequestMetrics, refused: RefusedHandshakes
+) -> ssl.SSLContext:
     def count_refusal(reason: str) -> None:
         metrics.handshakes_refused.labels(reason).inc()
+        refused.note(reason)
 
     certificate = _required("INTERNAL_TLS_CERT_FILE", settings.internal_tls_cert_file)
     key = _required("INTERNAL_TLS_KEY_FILE", settings.internal_tls_key_file)

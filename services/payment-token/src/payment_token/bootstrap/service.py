@@ -12,7 +12,7 @@ from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
-from payment_token.bootstrap.limit_refusals import LimitMetrics
+from payment_token.bootstrap.limit_metrics import LimitMetrics
 from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
@@ -20,6 +20,7 @@ from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.version import KeyPurpose
 from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.ports import VersionedKeys
+from payment_token.domain.refused_handshakes import RefusedHandshakes
 from payment_token.domain.release import Release
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.self_test import CryptographyState
@@ -99,6 +100,7 @@ class Service:
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
         self._worker_limits = WorkerLimits(PostgresWorkerLedger(limits), time.monotonic)
         self.limit_metrics = LimitMetrics()
+        self.refused_handshakes = RefusedHandshakes(audit_log, clock, this_process())
         self.limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
 
     @classmethod

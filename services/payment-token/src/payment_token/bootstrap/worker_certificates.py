@@ -1,5 +1,6 @@
 """The check of workers' certificates, one for all listeners of a process."""
 
+from payment_token.api.allowed_certificates import AllowedCertificates
 from payment_token.api.rest.operations import Readiness
 from payment_token.api.revocation_file import RevocationFile
 from payment_token.api.worker_certificate import WorkerCertificates
@@ -7,11 +8,28 @@ from payment_token.settings import ConfigurationError, Settings
 
 
 def worker_certificates(settings: Settings) -> WorkerCertificates:
-    """Raises ConfigurationError when the revocation list, or the authority that it is checked against, is wrong."""
-    if settings.client_crl_file is None or settings.client_ca_file is None:
-        return WorkerCertificates(None)
+    """Raises ConfigurationError when a list, or the authority that one is checked against, is wrong."""
+    return WorkerCertificates(_revocations(settings), _allowed(settings))
+
+
+def _allowed(settings: Settings) -> AllowedCertificates | None:
+    path = settings.client_fingerprints_file
+    if path is None:
+        return None
     try:
-        return WorkerCertificates(RevocationFile(settings.client_crl_file, settings.client_ca_file))
+        return AllowedCertificates(path)
+    except OSError as error:
+        problem = error.strerror or "it cannot be read"
+    except ValueError:
+        problem = "it must have a SHA-256 of a certificate on each line, 64 hexadecimal digits, and at least one"
+    raise ConfigurationError(f"CLIENT_FINGERPRINTS_FILE: {problem}")
+
+
+def _revocations(settings: Settings) -> RevocationFile | None:
+    if settings.client_crl_file is None or settings.client_ca_file is None:
+        return None
+    try:
+        return RevocationFile(settings.client_crl_file, settings.client_ca_file)
     except OSError as error:
         problem = error.strerror or "it cannot be read"
         name = "CLIENT_CA_FILE, CLIENT_CRL_FILE"

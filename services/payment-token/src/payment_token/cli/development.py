@@ -59,7 +59,7 @@ WORKER_POLICY_FILE=policy.toml
 """
 
 _POLICY = f"""\
-# Which worker may have what. Whatever is not granted here is denied. SIGHUP makes a running service read it again.
+# Which worker may have what. Whatever is not granted here is denied. A running service sees a change within two seconds.
 
 [[worker]]
 identity   = "{WORKER_IDENTITY}"  # URI SAN of its certificate, else its DNS SAN

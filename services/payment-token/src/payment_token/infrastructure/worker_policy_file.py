@@ -97,6 +97,10 @@ class WorkerPolicyFile:
         return self._in_force.policy
 
     @property
+    def path(self) -> Path:
+        return self._path
+
+    @property
     def in_force(self) -> FoundPolicy:
         return self._in_force
 
