@@ -26,6 +26,7 @@ tests=(
     tests/acceptance/test_audit_outages.py
     tests/acceptance/test_crashes.py
     tests/acceptance/test_idempotency_storm.py
+    tests/acceptance/test_openapi.py
     tests/acceptance/test_rotation_under_load.py
     tests/acceptance/test_workers.py
     tests/integration/audit_tampering

@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from payment_token.api.batch import Batches
 from payment_token.api.listening_socket import ListenError, listening_socket, reserved_address
+from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.observation import Observation, RequestMetrics
 from payment_token.api.rpc.bounds import Bounds
 from payment_token.api.rpc.call import Call
@@ -471,7 +472,7 @@ async def test_in_production_there_is_no_reflection(
 
     for listener, folder in (
         (public_grpc(settings, RequestMetrics(), None, Batches(), ready), None),  # type: ignore[arg-type]
-        (internal_grpc(settings, RequestMetrics(), None, WorkerCertificates(None), Batches(), ready), tmp_path),  # type: ignore[arg-type]
+        (internal_grpc(settings, RequestMetrics(), InternalUseCases(None, None), WorkerCertificates(None), Batches(), ready), tmp_path),  # type: ignore[arg-type]
     ):
         listener.bind()
         task = asyncio.create_task(listener.serve())

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from payment_token.domain.errors import ForbiddenError
+from payment_token.domain.errors import ForbiddenError, UnauthenticatedError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.worker_policy import (
     EVERYTHING,
@@ -91,7 +91,7 @@ def test_one_field_too_many_denies_the_whole_request():
 
 @pytest.mark.parametrize(
     "identity",
-    ["", "*", "spiffe://example/", "spiffe://example/Refunder", "spiffe://example/refunder "],
+    ["*", "spiffe://example/", "spiffe://example/Refunder", "spiffe://example/refunder "],
 )
 def test_an_identity_that_is_not_named_is_denied(identity):
     with pytest.raises(ForbiddenError, match="does not name this worker") as refusal:
@@ -99,6 +99,13 @@ def test_an_identity_that_is_not_named_is_denied(identity):
     assert "example" not in refusal.value.detail
     with pytest.raises(ForbiddenError, match="does not name this worker"):
         POLICY.check(worker(identity), Asked(MERCHANT, purpose="refund", fields=frozenset({PAN})))
+
+
+def test_who_has_no_identity_is_not_authenticated():
+    with pytest.raises(UnauthenticatedError):
+        POLICY.check_known(worker(""))
+    with pytest.raises(UnauthenticatedError):
+        POLICY.check(worker(""), Asked(MERCHANT, purpose="refund", fields=frozenset({PAN})))
 
 
 def test_a_named_identity_is_known_whatever_it_may():

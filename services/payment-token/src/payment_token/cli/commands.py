@@ -32,7 +32,8 @@ COMMANDS = {
         hidden=True,
     ),
     "maintain": Command(
-        "maintain:maintain", "Make the partitions of the days ahead, drop what has expired."
+        "maintain:maintain",
+        "Make the partitions of the days ahead, drop what has expired, end overdue SAD.",
     ),
     "doctor": Command(
         "doctor:doctor",

@@ -3,6 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -13,7 +14,7 @@ import payment_token
 from payment_token.api.alarms import log_alarm
 from payment_token.api.rest.bounds import Bounded
 from payment_token.api.rest.observation import Observed, RequestMetrics, note_error_code
-from payment_token.api.rest.openapi import describe
+from payment_token.api.rest.openapi import describe, public_paths
 from payment_token.api.rest.plain_routes import AnswerTo, PlainRoutes
 from payment_token.api.rest.problem import defect_response, problem_response
 from payment_token.api.rest.request_context import request_id_of
@@ -59,7 +60,7 @@ def application(
     app.add_exception_handler(PaymentTokenError, answer_to)
     app.add_exception_handler(HTTPException, _not_routed)
     app.add_exception_handler(Exception, answer_to)
-    describe(app, models, security or {})
+    describe(app, models, security or {}, public_paths(routers) if security is BEARER else ())
     served: ASGIApp = app if plain is None else PlainRoutes(plain, app, answer_to)
     return Observed(Bounded(served), listener, metrics)
 
@@ -83,6 +84,16 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     )()
     note_error_code(request.scope, ours.code)
     response = problem_response(request, ours, hints=False)
-    if isinstance(error, HTTPException) and error.headers and "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
+    if isinstance(ours, MethodNotAllowedError):
+        response.headers["Allow"] = ", ".join(sorted(_methods_of(request)))
     return response
+
+
+def _methods_of(request: Request) -> set[str]:
+    """All that the path takes (RFC 9110 §15.5.6): the framework names those of the first route alone."""
+    return {
+        method
+        for route in request.app.routes
+        if isinstance(route, APIRoute) and route.path_regex.match(request.scope["path"])
+        for method in route.methods or ()
+    }

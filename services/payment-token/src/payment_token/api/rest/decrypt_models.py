@@ -39,6 +39,7 @@ class DecryptBody(StrictModel):
         Field(
             min_length=1,
             max_length=len(ReleaseField),
+            json_schema_extra={"uniqueItems": True},
             default_factory=lambda: list(_DEFAULT_FIELDS),
         ),
     ]

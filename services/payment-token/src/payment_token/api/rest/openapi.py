@@ -1,14 +1,17 @@
 """What OpenAPI says of bodies that the routes read themselves, because FastAPI's own reading is not strict enough."""
 
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from payment_token.api.errors import ANSWERS
 from payment_token.api.rest.token_models import ProblemBody
+from payment_token.domain.identifiers import MERCHANT_ID
 
 _REF = "#/components/schemas/{model}"
 
@@ -41,7 +44,7 @@ def merchant_parameter() -> dict[str, Any]:
         "in": "query",
         "required": False,
         "description": "May be left out where the API key acts for exactly one merchant.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": f"^{MERCHANT_ID.pattern}$"},
     }
 
 
@@ -68,8 +71,20 @@ def token_headers() -> list[dict[str, Any]]:
     ]
 
 
-def describe(app: FastAPI, models: tuple[type[BaseModel], ...], security: dict[str, Any]) -> None:
-    """Adds the models that routes only refer to, and how callers prove who they are."""
+def public_paths(routers: Iterable[APIRouter]) -> list[str]:
+    """Of health and metrics, which ask for no API key."""
+    return [
+        route.path for router in routers for route in router.routes if isinstance(route, APIRoute)
+    ]
+
+
+def describe(
+    app: FastAPI,
+    models: tuple[type[BaseModel], ...],
+    security: dict[str, Any],
+    open_paths: Collection[str] = (),
+) -> None:
+    """Adds the models that routes only refer to, and how callers prove who they are: on ``open_paths`` not at all."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -85,6 +100,9 @@ def describe(app: FastAPI, models: tuple[type[BaseModel], ...], security: dict[s
             if security:
                 components["securitySchemes"] = security
                 document["security"] = [{scheme: [] for scheme in security}]
+            for path in open_paths:
+                for operation in document["paths"].get(path, {}).values():
+                    operation["security"] = []
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -1,0 +1,54 @@
+"""The OpenAPI of both listeners says what they do: requests are made from it, good and bad, and every answer is held against it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.deployment import Deployment, RunningService
+from tests.support.long_form import usual_or_long
+from tests.support.problems import check_nothing_was_a_defect
+
+EXAMPLES = usual_or_long(10, 300)
+SECONDS = 3_600
+CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
+
+
+def check(folder: Path, url: str, *options: str) -> None:
+    program = Path(sys.executable).with_name("st")
+    ran = subprocess.run(
+        [
+            program,
+            "--config-file",
+            CONFIGURATION,
+            "run",
+            f"{url}/openapi.json",
+            "--checks=all",
+            f"--max-examples={EXAMPLES}",
+            "--continue-on-failure",
+            "--no-color",
+            *options,
+        ],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert "No failures" in ran.stdout or " passed" in ran.stdout, ran.stdout
+
+
+def test_the_public_api(service: RunningService, deployment: Deployment, tmp_path: Path) -> None:
+    check(tmp_path, service.urls["public"], f"--header=Authorization: Bearer {deployment.api_key}")
+    check_nothing_was_a_defect(service)
+
+
+def test_the_internal_api(service: RunningService, deployment: Deployment, tmp_path: Path) -> None:
+    check(
+        tmp_path,
+        service.urls["internal"],
+        f"--tls-verify={deployment.folder / 'ca.pem'}",
+        f"--request-cert={deployment.folder / 'worker.pem'}",
+        f"--request-cert-key={deployment.folder / 'worker-key.pem'}",
+    )
+    check_nothing_was_a_defect(service)
