@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from payment_token.domain.errors import InvalidFieldError, OverloadedError
+from payment_token.domain.errors import InvalidFieldError, OverloadedError, PaymentTokenError
 
 MOST = 500
 SECONDS = 2.5
@@ -41,7 +41,15 @@ _ending: set[asyncio.Task[None]] = set()
 class Batches:
     """What the batches of one listener may do at once, all together."""
 
-    def __init__(self, most: int = _BATCHES, items_at_once: int = _AT_ONCE_OF_ALL) -> None:
+    def __init__(
+        self,
+        note: Callable[[str], None] = lambda _: None,
+        *,
+        most: int = _BATCHES,
+        items_at_once: int = _AT_ONCE_OF_ALL,
+    ) -> None:
+        """``note`` hears of each item that was worked on: "ok", or the code of its error."""
+        self.note = note
         self._left = most
         self.items = asyncio.Semaphore(items_at_once)
 
@@ -60,7 +68,7 @@ class Batches:
 class Batch(Generic[Outcome]):
     def __init__(self, batches: Batches, work: Callable[[int], Awaitable[Outcome]]) -> None:
         """``work`` does the request of that place in the batch."""
-        self._items = batches.items
+        self._batches = batches
         self._work = work
         self._done: dict[int, Outcome | Exception] = {}
         self.is_over = False
@@ -86,7 +94,7 @@ class Batch(Generic[Outcome]):
     async def _take(self, waiting: Iterable[Sequence[int]]) -> None:
         for line in waiting:
             for place in line:
-                async with self._items:
+                async with self._batches.items:
                     if self.is_over:
                         return
                     await self._settle(place)
@@ -100,6 +108,13 @@ class Batch(Generic[Outcome]):
             outcome = error
         if not self.is_over:
             self._done[place] = outcome
+        self._batches.note(_code_of(outcome))
+
+
+def _code_of(outcome: object) -> str:
+    if isinstance(outcome, PaymentTokenError):
+        return outcome.code
+    return "internal_error" if isinstance(outcome, Exception) else "ok"
 
 
 async def read_in_turns(

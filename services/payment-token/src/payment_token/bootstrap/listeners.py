@@ -132,7 +132,7 @@ def build_listeners(
     policy = None
     counts: tuple[Counts, ...] = ()
     if Role.PUBLIC in roles:
-        use_cases, batches = service.public_use_cases(), Batches()
+        use_cases, batches = service.public_use_cases(), _batches(metrics, Role.PUBLIC)
         app = application(
             "public",
             (health, counted) if documented else (health,),
@@ -149,7 +149,7 @@ def build_listeners(
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
         counts = (service.limit_refusals, service.refused_handshakes)
-        internal, batches = service.internal_use_cases(policies), Batches()
+        internal, batches = service.internal_use_cases(policies), _batches(metrics, Role.INTERNAL)
         service.limit_metrics.register_in(metrics.registry)
         app = application(
             "internal",
@@ -192,6 +192,10 @@ def background_listeners(
         return failing
 
     return Listeners((_metrics_listener(settings, metrics, health_routes(readiness)),), None)
+
+
+def _batches(metrics: RequestMetrics, side: Role) -> Batches:
+    return Batches(lambda code: metrics.batch_items.labels(side.value, code).inc())
 
 
 def _register_metrics(

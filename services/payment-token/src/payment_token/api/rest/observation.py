@@ -27,6 +27,7 @@ class RequestMetrics:
     requests: Counter = field(init=False)
     seconds: Histogram = field(init=False)
     handshakes_refused: Counter = field(init=False)
+    batch_items: Counter = field(init=False)
 
     def __post_init__(self) -> None:
         requests = Counter(
@@ -48,6 +49,13 @@ class RequestMetrics:
             ("reason",),
             registry=self.registry,
         )
+        batch_items = Counter(
+            "payment_token_batch_items_total",
+            "Items of batches that were worked on, by side and error code ('ok' for none).",
+            ("side", "code"),
+            registry=self.registry,
+        )
+        object.__setattr__(self, "batch_items", batch_items)
         object.__setattr__(self, "requests", requests)
         object.__setattr__(self, "handshakes_refused", handshakes_refused)
         object.__setattr__(self, "seconds", seconds)
