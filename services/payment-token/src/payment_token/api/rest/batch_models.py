@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from payment_token.api.batch import MOST
 from payment_token.api.rest.token_models import CreateTokenBody, ProblemBody, StrictModel
 from payment_token.domain.errors import IdempotencyKeyMissingError
+from payment_token.domain.identifiers import IDEMPOTENCY_KEY
 
 CREATE_LIMIT_BYTES = 8 * 1024 * 1024
 DECRYPT_LIMIT_BYTES = 1024 * 1024
@@ -22,7 +23,9 @@ def _items(model: str) -> Any:
 
 
 class CreateItemBody(CreateTokenBody):
-    idempotency_key: str = Field(default="", json_schema_extra={"minLength": 1, "maxLength": 255})
+    idempotency_key: str = Field(
+        default="", json_schema_extra={"pattern": f"^{IDEMPOTENCY_KEY.pattern}$"}
+    )
 
     def given_key(self) -> str:
         if not self.idempotency_key:

@@ -106,7 +106,7 @@ def internal_routes(
         "/payment-tokens/{payment_token}/authorization-complete",
         summary="End the sensitive authentication data of a token",
         response_model=CompletedBody,
-        responses=problems(400, 401, 403, 404, 413, 415, 422, 503),
+        responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
         openapi_extra={**request_body(CompletionBody), "parameters": [request_id_parameter()]},
     )
     async def complete_authorization(request: Request, payment_token: str) -> Response:

@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from payment_token.api.errors import ANSWERS
 from payment_token.api.rest.token_models import ProblemBody
-from payment_token.domain.identifiers import MERCHANT_ID
+from payment_token.domain.identifiers import IDEMPOTENCY_KEY, MERCHANT_ID
 
 _REF = "#/components/schemas/{model}"
 
@@ -66,7 +66,7 @@ def token_headers() -> list[dict[str, Any]]:
             "in": "header",
             "required": True,
             "description": "1 to 255 visible ASCII characters. X-Idempotency-Key is an alias.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+            "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
         }
     ]
 
