@@ -31,7 +31,7 @@ class DecryptBody(StrictModel):
         }
     )
 
-    payment_token: str
+    payment_token: Annotated[str, Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
     merchant_id: Annotated[str, Field(pattern=f"^{MERCHANT_ID.pattern}$")]
     purpose: Annotated[str, Field(pattern=f"^{PURPOSE.pattern}$")]
     fields: Annotated[
