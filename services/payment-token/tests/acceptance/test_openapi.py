@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from payment_token.cli.development import WORKER_IDENTITY
 from tests.support.deployment import Deployment, RunningService
 from tests.support.long_form import usual_or_long
 from tests.support.problems import check_nothing_was_a_defect
@@ -12,6 +13,15 @@ from tests.support.problems import check_nothing_was_a_defect
 EXAMPLES = usual_or_long(10, 300)
 SECONDS = 3_600
 OPERATIONS = re.compile(r"Selected: (?P<selected>\d+)/(?P<total>\d+)\n\s*Tested: (?P<tested>\d+)\n")
+# Whatever is made up is granted, so that answers go beyond the policy's.
+POLICY = f"""
+[[worker]]
+identity = "{WORKER_IDENTITY}"
+merchants = ["*"]
+purposes = ["*"]
+fields = ["pan", "expiry", "cardholder_name", "sad"]
+operations = ["decrypt", "authorization-complete"]
+"""
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
 
@@ -53,12 +63,14 @@ def test_the_public_api(service: RunningService, deployment: Deployment, tmp_pat
     check_nothing_was_a_defect(service)
 
 
-def test_the_internal_api(service: RunningService, deployment: Deployment, tmp_path: Path) -> None:
-    check(
-        tmp_path,
-        service.urls["internal"],
-        f"--tls-verify={deployment.folder / 'ca.pem'}",
-        f"--request-cert={deployment.folder / 'worker.pem'}",
-        f"--request-cert-key={deployment.folder / 'worker-key.pem'}",
-    )
-    check_nothing_was_a_defect(service)
+def test_the_internal_api(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text(POLICY)
+    with deployment.serving(WORKER_POLICY_FILE=str(tmp_path / "policy.toml")) as service:
+        check(
+            tmp_path,
+            service.urls["internal"],
+            f"--tls-verify={deployment.folder / 'ca.pem'}",
+            f"--request-cert={deployment.folder / 'worker.pem'}",
+            f"--request-cert-key={deployment.folder / 'worker-key.pem'}",
+        )
+        check_nothing_was_a_defect(service)
