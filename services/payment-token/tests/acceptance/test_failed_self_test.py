@@ -143,10 +143,18 @@ def test_commands_that_need_a_key_are_refused(
     assert "Traceback" not in refused.stderr
 
 
+@pytest.fixture
+def own_deployment(new_deployment: Callable[[], Deployment]) -> Deployment:
+    """Without the keys that tests of other files have registered."""
+    deployment = new_deployment()
+    deployment.run_here("keys", "init")
+    return deployment
+
+
 def test_doctor_shows_each_test_and_what_failed(
-    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    own_deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sound = deployment.run_here("doctor", COLUMNS="200").stdout
+    sound = own_deployment.run_here("doctor", COLUMNS="200").stdout
     for name in (
         "AES-256-GCM",
         "Ed25519",
@@ -158,22 +166,22 @@ def test_doctor_shows_each_test_and_what_failed(
     assert "refused" not in sound
 
     monkeypatch.setattr("payment_token.domain.self_test.primitives._TDES_BLOCKS", bytes(24))
-    failed = deployment.run_here("doctor", check=False, COLUMNS="200")
+    failed = own_deployment.run_here("doctor", check=False, COLUMNS="200")
     assert failed.returncode == 1
     (line,) = (line for line in failed.stdout.splitlines() if "refused" in line)
     assert "self-test TDES block" in line
 
 
-def test_doctor_finds_a_key_that_was_exchanged(deployment: Deployment) -> None:
+def test_doctor_finds_a_key_that_was_exchanged(own_deployment: Deployment) -> None:
     statement = "UPDATE base_derivation_keys SET key_check_value = %s WHERE bdk_id = %s RETURNING key_check_value"
-    url = deployment_url(deployment.settings)
+    url = deployment_url(own_deployment.settings)
     with psycopg.connect(url) as database:
         (value,) = database.execute(
             "SELECT key_check_value FROM base_derivation_keys WHERE bdk_id = 'default-aes-128'"
         ).fetchone() or ("",)
         database.execute(statement, ("ABCDEF", "default-aes-128"))
     try:
-        found = deployment.run_here("doctor", check=False, COLUMNS="300")
+        found = own_deployment.run_here("doctor", check=False, COLUMNS="300")
     finally:
         with psycopg.connect(url) as database:
             database.execute(statement, (value, "default-aes-128"))

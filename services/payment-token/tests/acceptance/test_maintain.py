@@ -206,7 +206,10 @@ def test_a_process_that_cannot_maintain_is_not_ready(fresh: Deployment, url: str
         ready = httpx.get(service.urls["metrics"] + "/readyz")
 
     assert ready.status_code == 503
-    assert ready.json()["failing"] == {"maintenance": "maintenance_failed"}
+    assert ready.json()["failing"] == {
+        "maintenance": "maintenance_failed",
+        "overdue_sad": "maintenance_failed",
+    }
 
 
 def test_a_development_deployment_maintains_itself(
