@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from payment_token.domain.sensitive import SensitiveBytes
+
 
 class Scheme(StrEnum):
     """How a terminal gets the key of a payload."""
@@ -48,6 +50,25 @@ class PartFormat(StrEnum):
     CARD_JSON = "card-json"
 
 
+class Container(StrEnum):
+    """A whole message of a reader, which holds ciphertexts, their KSN and more; see ``reader_frames``."""
+
+    IDTECH_MSR = "idtech-msr"
+    IDTECH_EMV = "idtech-emv"
+    MAGTEK_SWIPE = "magtek-swipe"
+    MAGTEK_EMV = "magtek-emv"
+    MIURA_TLV = "miura-tlv"
+    BBPOS_TLV = "bbpos-tlv"
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderFrame:
+    """``frame`` is cardholder data although its tracks are encrypted: it holds masked tracks, and hashes of them in clear."""
+
+    container: Container
+    frame: SensitiveBytes
+
+
 @dataclass(frozen=True, slots=True)
 class EncryptedPart:
     format: PartFormat
@@ -58,7 +79,8 @@ class EncryptedPart:
 class EncryptedPayload:
     """A payload as the request states it. What is ``None`` is left to the device's profile or to the scheme.
 
-    A DUKPT payload has a ``ksn``, one of ``device-aead`` a ``key_epoch``.
+    A DUKPT payload has a ``ksn``, one of ``device-aead`` a ``key_epoch``. Either it has ``parts``, or it is one ``frame``, which
+    states the KSN itself.
     """
 
     parts: tuple[EncryptedPart, ...]
@@ -69,3 +91,4 @@ class EncryptedPayload:
     cipher: Cipher | None = None
     mode: Mode | None = None
     iv: bytes | None = None
+    frame: ReaderFrame | None = None

@@ -6,7 +6,14 @@ A wrong guess does not fail loudly: it gives other bytes, and a service that tri
 from dataclasses import dataclass
 from typing import TypeVar
 
-from payment_token.domain.device_payload import Cipher, EncryptedPayload, KeyVariant, Mode, Scheme
+from payment_token.domain.device_payload import (
+    Cipher,
+    Container,
+    EncryptedPayload,
+    KeyVariant,
+    Mode,
+    Scheme,
+)
 from payment_token.domain.errors import InvalidFieldError
 
 Choice = TypeVar("Choice")
@@ -14,13 +21,17 @@ Choice = TypeVar("Choice")
 
 @dataclass(frozen=True, slots=True)
 class DeviceProfile:
-    """What is ``None`` is not fixed by this profile. ``iv`` is the fixed initialisation vector, if any."""
+    """What is ``None`` is not fixed by this profile. ``iv`` is the fixed initialisation vector, if any.
+
+    ``container`` is the message in which the reader's ciphertexts come; a terminal without one sends them as parts.
+    """
 
     scheme: Scheme | None = None
     key_variant: KeyVariant | None = None
     cipher: Cipher | None = None
     mode: Mode | None = None
     iv: bytes | None = None
+    container: Container | None = None
 
     def over(self, other: "DeviceProfile") -> "DeviceProfile":
         """This profile where it speaks (a device's), the other one elsewhere (its BDK's)."""
@@ -30,6 +41,7 @@ class DeviceProfile:
             cipher=_first(self.cipher, other.cipher),
             mode=_first(self.mode, other.mode),
             iv=_first(self.iv, other.iv),
+            container=_first(self.container, other.container),
         )
 
 

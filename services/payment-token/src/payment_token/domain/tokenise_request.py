@@ -9,7 +9,7 @@ from payment_token.domain.identifiers import DeviceId, MerchantId
 
 @dataclass(frozen=True, slots=True)
 class TokeniseRequest:
-    """``ttl_seconds`` ``None`` asks for the default life."""
+    """``ttl_seconds`` ``None`` asks for the default life. ``api_key_id`` names who asks; a request is the same whoever sends it."""
 
     idempotency_key: str
     merchant_id: MerchantId
@@ -17,3 +17,4 @@ class TokeniseRequest:
     payload: EncryptedPayload
     ttl_seconds: int | None
     metadata: Mapping[str, str]
+    api_key_id: str = ""

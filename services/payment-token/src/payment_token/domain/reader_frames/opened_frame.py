@@ -1,0 +1,34 @@
+"""A reader's message, taken apart."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from payment_token.domain.device_payload import PartFormat
+from payment_token.domain.sensitive import SensitiveBytes
+
+ClearParts = Sequence[tuple[PartFormat, SensitiveBytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameMAC:
+    """A retail MAC over ``message`` (ISO/IEC 9797-1 algorithm 3, as ANSI X9.19), under the MAC request key of ``ksn``."""
+
+    ksn: str
+    message: SensitiveBytes
+    mac: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFrame:
+    """``ksn`` is hexadecimal, as :meth:`KSN.from_hex` reads it. Each of ``ciphertexts`` is decrypted by itself.
+
+    ``assemble`` takes the plaintexts in the same order, and gives the parts of the read in clear; it raises
+    DecryptionFailedError for plaintexts that are not what the message says of them. ``serial`` is the reader's own serial
+    number, where the message states one.
+    """
+
+    ksn: str
+    ciphertexts: tuple[bytes, ...]
+    assemble: Callable[[Sequence[SensitiveBytes]], ClearParts]
+    serial: str | None = None
+    mac: FrameMAC | None = None
