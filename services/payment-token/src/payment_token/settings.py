@@ -96,6 +96,7 @@ class Settings(BaseSettings):
 
     card_checks: CardChecksPolicy | None = None
     device_registration: RegistrationRule | None = None
+    failed_attempts_per_ksn: int = Field(3, ge=1, le=100)
     idempotency_window_hours: int = Field(24, ge=1, le=720)
     sad_ttl_seconds: int = Field(3600, ge=1, le=86_400)
     sad_epoch_seconds: int = Field(3600, ge=1, le=86_400)

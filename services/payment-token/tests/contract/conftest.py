@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from payment_token.domain.failed_attempts import AttemptName
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.ports import AuditLog, TokenStore
 from payment_token.domain.token import Claim
@@ -54,7 +55,9 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
             arrivals = PostgresArrivals(pool, batches, None, defaults_allowed=False)
 
             async def find_claim(merchant_id: MerchantId, key: str) -> Claim | None:
-                return (await arrivals.look_up(merchant_id, key, DeviceId("d_1"), "")).claim
+                return (
+                    await arrivals.look_up(merchant_id, key, DeviceId("d_1"), AttemptName("", ""))
+                ).claim
 
             yield Stores(
                 PostgresTokenStore(pool, batches, WINDOW),

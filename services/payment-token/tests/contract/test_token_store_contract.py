@@ -3,10 +3,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from payment_token.domain.errors import AuditUnavailableError, UnknownDeviceError
+from payment_token.domain.counter_window import JUMP, CounterVerdict, ReplayRule
+from payment_token.domain.counter_window import WINDOW as COUNTER_WINDOW
+from payment_token.domain.errors import (
+    AuditUnavailableError,
+    KSNBehindWindowError,
+    KSNReplayedError,
+    UnknownDeviceError,
+)
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.ports import InactiveKeyError, TokenChangedError
-from payment_token.domain.token import TokenStatus
+from payment_token.domain.token import Claim, NewToken, TokenStatus
 from tests.contract.conftest import WINDOW, Stores
 from tests.support.tokens import new_token, release_of
 
@@ -18,7 +25,7 @@ def now() -> datetime:
 async def test_what_was_written_is_read(stores: Stores) -> None:
     new = new_token(now())
 
-    assert await stores.tokens.create(new) is None
+    assert await stores.tokens.create(new) is CounterVerdict.FRESH
 
     token = new.stored.token
     assert await stores.tokens.get(token.merchant_id, token.token_id) == new.stored
@@ -48,7 +55,7 @@ async def test_a_held_key_gives_the_first_claim_and_writes_nothing(stores: Store
     )
     # The loser's initial key stays unbound: another device may still be its owner.
     other = new_token(now(), initial_key_id=second.binding.initial_key_id, device_id="d_2")
-    assert await stores.tokens.create(other) is None
+    assert await stores.tokens.create(other) is CounterVerdict.FRESH
 
 
 async def test_of_many_at_once_one_wins(stores: Stores) -> None:
@@ -56,8 +63,12 @@ async def test_of_many_at_once_one_wins(stores: Stores) -> None:
 
     outcomes = await asyncio.gather(*(stores.tokens.create(new) for new in contenders))
 
-    (winner,) = (new for new, outcome in zip(contenders, outcomes, strict=True) if outcome is None)
-    assert [outcome for outcome in outcomes if outcome is not None] == [winner.claim] * 19
+    (winner,) = (
+        new
+        for new, outcome in zip(contenders, outcomes, strict=True)
+        if outcome is CounterVerdict.FRESH
+    )
+    assert [outcome for outcome in outcomes if isinstance(outcome, Claim)] == [winner.claim] * 19
 
 
 async def test_a_key_is_free_again_after_its_window(stores: Stores) -> None:
@@ -66,7 +77,7 @@ async def test_a_key_is_free_again_after_its_window(stores: Stores) -> None:
     later = new_token(now(), key="k")
 
     assert await stores.find_claim(MerchantId("m_1"), "k") is None
-    assert await stores.tokens.create(later) is None
+    assert await stores.tokens.create(later) is CounterVerdict.FRESH
     assert await stores.find_claim(MerchantId("m_1"), "k") == later.claim
 
 
@@ -78,13 +89,94 @@ async def test_an_initial_key_has_one_owner(stores: Stores) -> None:
     other_device = new_token(now(), initial_key_id=b"12345678", device_id="d_2")
     other_merchant = new_token(now(), initial_key_id=b"12345678", merchant_id="m_2")
 
-    assert await stores.tokens.create(again) is None
+    assert await stores.tokens.create(again) is CounterVerdict.FRESH
     for stranger in (other_device, other_merchant):
         with pytest.raises(UnknownDeviceError):
             await stores.tokens.create(stranger)
         token = stranger.stored.token
         assert await stores.tokens.get(token.merchant_id, token.token_id) is None
         assert await stores.find_claim(token.merchant_id, stranger.idempotency_key) is None
+
+
+# --- Counters of terminals ------------------------------------------------------------------------------------------
+
+
+def read_of(*counters: int, **changes: object) -> NewToken:
+    """A read of one terminal."""
+    return new_token(now(), initial_key_id=b"12345678", counters=counters, **changes)  # type: ignore[arg-type]
+
+
+async def test_a_counter_is_used_once(stores: Stores) -> None:
+    assert await stores.tokens.create(read_of(7)) is CounterVerdict.FRESH
+    for replay in (read_of(7), read_of(7)):
+        with pytest.raises(KSNReplayedError):
+            await stores.tokens.create(replay)
+        token = replay.stored.token
+        assert await stores.tokens.get(token.merchant_id, token.token_id) is None
+        assert await stores.find_claim(token.merchant_id, replay.idempotency_key) is None
+    assert await stores.tokens.create(read_of(8)) is CounterVerdict.FRESH
+
+
+async def test_the_retry_of_a_read_finds_its_claim_not_a_replay(stores: Stores) -> None:
+    first = read_of(7, key="k")
+    await stores.tokens.create(first)
+    assert await stores.tokens.create(read_of(7, key="k")) == first.claim
+
+
+async def test_reads_may_come_late_within_the_window_only(stores: Stores) -> None:
+    for counter in (5000, 4000, 5000 - COUNTER_WINDOW + 1, 4999):
+        assert await stores.tokens.create(read_of(counter)) is CounterVerdict.FRESH
+    for counter in (5000 - COUNTER_WINDOW, 1):
+        with pytest.raises(KSNBehindWindowError):
+            await stores.tokens.create(read_of(counter))
+    for counter in (4000, 4999):
+        with pytest.raises(KSNReplayedError):
+            await stores.tokens.create(read_of(counter))
+
+
+async def test_a_jump_is_taken_and_told(stores: Stores) -> None:
+    await stores.tokens.create(read_of(1))
+    assert await stores.tokens.create(read_of(2 + JUMP)) is CounterVerdict.JUMPED
+    with pytest.raises(KSNBehindWindowError):
+        await stores.tokens.create(read_of(2))
+
+
+async def test_terminals_that_may_repeat(stores: Stores) -> None:
+    flagged = {"replay_rule": ReplayRule.FLAG}
+    assert await stores.tokens.create(read_of(5000, **flagged)) is CounterVerdict.FRESH
+    assert await stores.tokens.create(read_of(5000, **flagged)) is CounterVerdict.REPLAYED
+    assert await stores.tokens.create(read_of(1, **flagged)) is CounterVerdict.BEHIND_WINDOW
+    off = {"replay_rule": ReplayRule.OFF}
+    assert await stores.tokens.create(read_of(5000, **off)) is CounterVerdict.FRESH
+    # The window was kept all the while: the rule may be tightened again.
+    with pytest.raises(KSNReplayedError):
+        await stores.tokens.create(read_of(5000))
+
+
+async def test_each_part_of_a_read_has_a_counter(stores: Stores) -> None:
+    assert await stores.tokens.create(read_of(7, 8)) is CounterVerdict.FRESH
+    for replay in (read_of(7, 9), read_of(9, 8), read_of(8)):
+        with pytest.raises(KSNReplayedError):
+            await stores.tokens.create(replay)
+    assert await stores.tokens.create(read_of(9)) is CounterVerdict.FRESH
+
+
+async def test_a_read_that_is_refused_uses_up_no_counter(stores: Stores) -> None:
+    await stores.tokens.create(read_of(7, key="k"))
+    assert isinstance(await stores.tokens.create(read_of(8, key="k")), Claim)
+    assert await stores.tokens.create(read_of(8)) is CounterVerdict.FRESH
+
+
+async def test_of_many_at_once_with_one_counter_one_wins(stores: Stores) -> None:
+    await stores.tokens.create(read_of(1))
+    reads = [read_of(counter) for counter in range(2, 12) for _ in range(8)]
+
+    outcomes = await asyncio.gather(
+        *(stores.tokens.create(new) for new in reads), return_exceptions=True
+    )
+
+    assert outcomes.count(CounterVerdict.FRESH) == 10
+    assert sum(isinstance(outcome, KSNReplayedError) for outcome in outcomes) == 70
 
 
 async def test_nothing_is_written_under_a_key_that_is_not_active(stores: Stores) -> None:

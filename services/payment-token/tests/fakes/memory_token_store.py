@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from payment_token.domain.errors import UnknownDeviceError
+from payment_token.domain.counter_window import CounterVerdict, CounterWindow, ReplayRule
+from payment_token.domain.errors import KSNBehindWindowError, KSNReplayedError, UnknownDeviceError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.ports import InactiveKeyError
 from payment_token.domain.token import Claim, NewToken, SADEnd, StoredToken, TokenStatus
@@ -21,12 +22,13 @@ class MemoryTokenStore:
         self._tokens: dict[tuple[MerchantId, str], StoredToken] = {}
         self._claims: dict[tuple[MerchantId, str], tuple[Claim, datetime]] = {}
         self._owners: dict[tuple[str, bytes], tuple[MerchantId, DeviceId]] = {}
+        self._windows: dict[tuple[str, bytes], CounterWindow] = {}
 
     async def find_claim(self, merchant_id: MerchantId, idempotency_key: str) -> Claim | None:
         claim, until = self._claims.get((merchant_id, idempotency_key), (None, self._now()))
         return claim if self._now() < until else None
 
-    async def create(self, new: NewToken) -> Claim | None:
+    async def create(self, new: NewToken) -> Claim | CounterVerdict:
         token = new.stored.token
         if new.service_key != self.active_service_key:
             raise InactiveKeyError
@@ -37,13 +39,19 @@ class MemoryTokenStore:
         held = await self.find_claim(token.merchant_id, new.idempotency_key)
         if held is not None:
             return held
+        window = self._windows.get(initial_key, CounterWindow())
+        verdict = window.verdict(new.binding.counters)
+        if not verdict.is_fresh and new.binding.replay_rule is ReplayRule.REJECT:
+            replayed = verdict is CounterVerdict.REPLAYED
+            raise KSNReplayedError if replayed else KSNBehindWindowError
+        self._windows[initial_key] = window.used(new.binding.counters)
         self._owners[initial_key] = owner
         self._claims[token.merchant_id, new.idempotency_key] = (
             new.claim,
             self._now() + self._window,
         )
         self._tokens[token.merchant_id, token.token_id.text] = new.stored
-        return None
+        return CounterVerdict.FRESH if new.binding.replay_rule is ReplayRule.OFF else verdict
 
     async def get(self, merchant_id: MerchantId, token_id: TokenId) -> StoredToken | None:
         return self._tokens.get((merchant_id, token_id.text))

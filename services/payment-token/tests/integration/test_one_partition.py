@@ -12,6 +12,7 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.token import Token
 from tests.support.audit_logs import audit_log_of
 from tests.support.key_deployment import KeyDeployment, key_deployment
@@ -48,7 +49,7 @@ def locked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def _create(kept: MaintainedDatabase) -> Token:
     new = new_token(datetime.now(UTC))
-    assert await kept.store.create(new) is None
+    assert await kept.store.create(new) is CounterVerdict.FRESH
     return new.stored.token
 
 
@@ -120,4 +121,4 @@ async def _create_on_three_days(deployed: KeyDeployment) -> None:
     key = await deployed.keys.service.active()
     for days in range(3):
         new = new_token(datetime.now(UTC), ttl=timedelta(hours=1, days=days), service_key=key.name)
-        assert await deployed.store.create(new) is None
+        assert await deployed.store.create(new) is CounterVerdict.FRESH

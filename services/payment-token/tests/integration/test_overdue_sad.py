@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from payment_token.domain import end_overdue_sad
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.end_overdue_sad import EndOverdueSAD
 from payment_token.domain.token import SADStatus, StoredToken
 from payment_token.infrastructure.database.overdue_sad import PostgresOverdueSAD
@@ -33,7 +34,7 @@ async def create(
     kept: MaintainedDatabase, sad_ttl: timedelta | None, ttl: timedelta = timedelta(hours=1)
 ) -> StoredToken:
     new = new_token(datetime.now(UTC), sad_ttl=sad_ttl, ttl=ttl)
-    assert await kept.store.create(new) is None
+    assert await kept.store.create(new) is CounterVerdict.FRESH
     return new.stored
 
 

@@ -19,6 +19,7 @@ from payment_token.audit_verifier.verify_log import VerifyLog
 from payment_token.bootstrap.archive_verifier import IndependentVerifier
 from payment_token.domain.audit import Actor, AuditEvent, EventKind
 from payment_token.domain.audit_archive.layout import ArchiveError
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.log_sealing.seal_log import LogSetBackError, SealLog
 from payment_token.domain.recovery.comparison import RecoveryError
@@ -71,7 +72,7 @@ class Restorable:
             store = PostgresTokenStore(pool, pool, timedelta(hours=24))
             for _ in range(count):
                 new = new_token(datetime.now(UTC), ttl=timedelta(hours=1), **changes)
-                assert await store.create(new) is None
+                assert await store.create(new) is CounterVerdict.FRESH
                 made.append(new.stored.token.token_id)
         return made
 

@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.errors import (
     DatabaseUnavailableError,
     IdempotencyInProgressError,
     PaymentTokenError,
     UnknownDeviceError,
 )
+from payment_token.domain.failed_attempts import AttemptName
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.ports import InactiveKeyError, TokenChangedError
 from payment_token.domain.token import Claim, NewToken, Token
@@ -51,7 +53,10 @@ class Deployment:
         return int(found[0])
 
     async def know(self, initial_key_id: bytes = KNOWN, device_id: str = "d_1") -> None:
-        assert await self.store.create(create(initial_key_id, device_id=device_id)) is None
+        assert (
+            await self.store.create(create(initial_key_id, device_id=device_id))
+            is CounterVerdict.FRESH
+        )
 
 
 @pytest.fixture
@@ -187,7 +192,7 @@ async def test_a_second_one_of_a_batch_leaves_no_binding(deployed: Deployment) -
 
     assert isinstance(outcomes[1], Claim)
     other = create(b"fresh-02", device_id="d_2")
-    assert await deployed.store.create(other) is None
+    assert await deployed.store.create(other) is CounterVerdict.FRESH
 
 
 async def test_a_server_that_ends_a_batch_loses_nothing(
@@ -234,7 +239,7 @@ async def test_a_storm_of_everything(deployed: Deployment, seed: int) -> None:
 
     made: dict[str, str] = {}
     for new, outcome in zip(creates, outcomes, strict=True):
-        if outcome is None:
+        if outcome is CounterVerdict.FRESH:
             assert new.service_key == "v1"
             assert made.setdefault(new.idempotency_key, new.claim.token_id.text) == (
                 new.claim.token_id.text
@@ -311,7 +316,9 @@ async def test_a_table_that_is_locked_is_waited_for_and_no_defect(
     (token,) = await tokens(deployed, [0])
     work = {
         "get": deployed.store.get(token.merchant_id, token.token_id),
-        "look up": deployed.arrivals.look_up(MerchantId("m_1"), "k", DeviceId("d_1"), ""),
+        "look up": deployed.arrivals.look_up(
+            MerchantId("m_1"), "k", DeviceId("d_1"), AttemptName("", "")
+        ),
         "create": deployed.store.create(create()),
         "release": deployed.log.record_release(release_of(token), with_sad=True),
     }

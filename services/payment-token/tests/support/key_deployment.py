@@ -11,6 +11,7 @@ import psycopg
 
 from payment_token.bootstrap.key_life import KeyLife
 from payment_token.bootstrap.keys import Keys
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.reencrypt_records import Progress
 from payment_token.domain.key_life.version import KeyPurpose, KeyState
@@ -55,7 +56,7 @@ class KeyDeployment:
                 os.urandom,
             )
             stored = replace(new.stored, sealed_pan=sealed)
-            assert await self.store.create(replace(new, stored=stored)) is None
+            assert await self.store.create(replace(new, stored=stored)) is CounterVerdict.FRESH
             self.tokens[token.token_id.text] = plaintext
             made.append(token.token_id)
         return made

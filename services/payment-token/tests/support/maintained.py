@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 
 from payment_token.bootstrap.recorded_purges import RecordedPurges
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.maintain import Maintain, Maintained
 from payment_token.domain.token_id import TokenId
 from payment_token.infrastructure.database.maintenance import PostgresMaintenance
@@ -58,7 +59,7 @@ class MaintainedDatabase:
         self, expires_in: timedelta = timedelta(seconds=1), **changes: object
     ) -> TokenId:
         new = new_token(datetime.now(UTC), ttl=expires_in, sad_ttl=None, **changes)
-        assert await self.store.create(new) is None
+        assert await self.store.create(new) is CounterVerdict.FRESH
         return new.stored.token.token_id
 
     async def create_expired(self) -> TokenId:

@@ -1,10 +1,12 @@
 """New tokens with sealed records that are just bytes: for tests of stores, which do not open them."""
 
+import itertools
 import os
 from datetime import datetime, timedelta
 
 from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome
 from payment_token.domain.card_data import Brand, CardChecks, EntryMode, MaskedCard
+from payment_token.domain.counter_window import ReplayRule
 from payment_token.domain.identifiers import DeviceId, MerchantId, RequestId
 from payment_token.domain.token import (
     Claim,
@@ -18,6 +20,8 @@ from payment_token.domain.token_id import RANDOM_BYTES, TokenId
 from payment_token.domain.worker_policy import ReleaseField
 
 WORKER = Actor("spiffe://example.org/w", "127.0.0.1:5", b"\x01" * 32)
+
+_COUNTERS = itertools.count(1)
 
 CARD = MaskedCard(
     brand=Brand.VISA,
@@ -41,7 +45,10 @@ def new_token(
     service_key: str = "v1",
     initial_key_id: bytes | None = None,
     device_id: str = "d_1",
+    counters: tuple[int, ...] | None = None,
+    replay_rule: ReplayRule = ReplayRule.REJECT,
 ) -> NewToken:
+    """Without ``counters`` the next one after all that were given before, so that it is fresh wherever it is used."""
     expires_at = now + ttl
     token_id = TokenId.new(os.urandom(RANDOM_BYTES), expires_at)
     token = Token(
@@ -64,7 +71,13 @@ def new_token(
         service_key=service_key,
         idempotency_key=key or os.urandom(8).hex(),
         claim=Claim(token_id, fingerprint, "v1"),
-        binding=DeviceBinding("b_1", initial_key_id or os.urandom(8), DeviceId(device_id)),
+        binding=DeviceBinding(
+            "b_1",
+            initial_key_id or os.urandom(8),
+            DeviceId(device_id),
+            counters or (next(_COUNTERS),),
+            replay_rule,
+        ),
     )
 
 

@@ -26,6 +26,7 @@ from payment_token.domain.enrolment import (
     RegistrationRule,
 )
 from payment_token.domain.errors import KeyCustodianUnavailableError
+from payment_token.domain.failed_attempts import AttemptName, FailedAttempts
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.limit_refusals import LimitRefusals
 from payment_token.domain.release import Release
@@ -37,6 +38,8 @@ from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.domain.worker_policy import ReleaseField, WorkerGrant, WorkerPolicy
 from tests.fakes.fixed_keys import FixedKeys
 from tests.fakes.memory_audit_log import MemoryAuditLog
+from tests.fakes.memory_device_events import MemoryDeviceEvents
+from tests.fakes.memory_failed_attempts import MemoryFailedAttempts
 from tests.fakes.memory_token_store import MemoryTokenStore
 from tests.fakes.memory_worker_ledger import MemoryWorkerLedger
 
@@ -71,6 +74,9 @@ class World:
 
     def __post_init__(self) -> None:
         self.store = self.claims = MemoryTokenStore(self.now, timedelta(hours=24))
+        self.attempts = MemoryFailedAttempts()
+        self.failed_attempts = FailedAttempts(self.attempts)
+        self.device_events = MemoryDeviceEvents()
         self.audit_log = MemoryAuditLog(self.store, self.now)
         self.policy = WorkerPolicy(
             {
@@ -115,11 +121,16 @@ class World:
         raise AssertionError("no key here is of a remote custodian")
 
     async def look_up(
-        self, merchant_id: MerchantId, idempotency_key: str, device_id: DeviceId, ksn: str
+        self,
+        merchant_id: MerchantId,
+        idempotency_key: str,
+        device_id: DeviceId,
+        attempt: AttemptName,
     ) -> Arrival:
         return Arrival(
             await self.claims.find_claim(merchant_id, idempotency_key),
             Enrolment(self.device, [] if self.bdk_is_retired else [self.bdk]),
+            self.attempts.counted[attempt],
         )
 
     @property
@@ -132,6 +143,8 @@ class World:
             decrypt_payload=DecryptPayload(
                 DeviceKeys(self, lambda: 0.0, lambda: 0.5), self, self.cryptography
             ),
+            failed_attempts=self.failed_attempts,
+            device_events=self.device_events,
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
             index_keys=self.index_keys,
@@ -168,10 +181,10 @@ class World:
         part: PartFormat = PartFormat.TRACK2,
         key: str | None = None,
         ttl_seconds: int | None = None,
+        terminal: DUKPTTerminal | None = None,
     ) -> TokeniseRequest:
-        base = new_base(BDK)
-        injected = initial_key(BDK_KEY, KSN.of_any_counter(base.hex(), Scheme.DUKPT_AES))
-        terminal = DUKPTTerminal(f"d_{next(self._numbers)}", BDK, base, injected)
+        """The next read of a terminal; of a new one where none is named."""
+        terminal = terminal or self.terminal()
         ksn, ciphertext = terminal.encrypt_read(card, part)
         return TokeniseRequest(
             idempotency_key=key or uuid.uuid4().hex,
@@ -184,17 +197,24 @@ class World:
             metadata={"order": "A-100"},
         )
 
+    def terminal(self) -> DUKPTTerminal:
+        base = new_base(BDK)
+        injected = initial_key(BDK_KEY, KSN.of_any_counter(base.hex(), Scheme.DUKPT_AES))
+        return DUKPTTerminal(f"d_{next(self._numbers)}", BDK, base, injected)
+
     def aead_request(
         self,
         card: PublishedCard = PUBLISHED_CARDS[0],
         part: PartFormat = PartFormat.TRACK2,
         key_epoch: int = 1,
+        device_id: DeviceId | None = None,
+        counter: int = 1,
     ) -> TokeniseRequest:
         """A read of a device-aead terminal; ``bdk`` must be such a key."""
-        device_id = DeviceId(f"d_{next(self._numbers)}")
+        device_id = device_id or DeviceId(f"d_{next(self._numbers)}")
         name = AEADKeyName.checked(MERCHANT, device_id, key_epoch)
         key = device_key(BDK_KEY, name)
-        ciphertext = seal_part(key, name, part, 1, SensitiveBytes(card_read(card, part)))
+        ciphertext = seal_part(key, name, part, counter, SensitiveBytes(card_read(card, part)))
         return TokeniseRequest(
             idempotency_key=uuid.uuid4().hex,
             merchant_id=MERCHANT,

@@ -226,13 +226,11 @@ async def test_luhn_by_policy(world: World) -> None:
 
 
 async def test_a_warm_device_outlives_its_custodian_and_a_cold_one_does_not(world: World) -> None:
-    tokenise = world.tokenise
-    request = world.request()
-    await tokenise(request)
+    tokenise, terminal = world.tokenise, world.terminal()
+    await tokenise(world.request(terminal=terminal))
     world.custodian_is_away = True
 
-    retry = replace(request, idempotency_key="another")
-    assert not (await tokenise(retry)).replayed
+    assert not (await tokenise(world.request(terminal=terminal))).replayed
     with pytest.raises(KeyCustodianUnavailableError):
         await tokenise(world.request())
 
@@ -321,7 +319,8 @@ async def test_a_device_aead_terminal_outlives_its_custodian_while_it_is_warm(ae
     tokenise, request = aead.tokenise, aead.aead_request()
     await tokenise(request)
     aead.custodian_is_away = True
-    assert not (await tokenise(replace(request, idempotency_key="another"))).replayed
+    next_read = aead.aead_request(device_id=request.device_id, counter=2)
+    assert not (await tokenise(next_read)).replayed
     with pytest.raises(KeyCustodianUnavailableError):
         await tokenise(aead.aead_request())
 

@@ -16,6 +16,7 @@ from payment_token.bootstrap.limit_metrics import LimitMetrics
 from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.errors import PaymentTokenError
+from payment_token.domain.failed_attempts import FailedAttempts
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.version import KeyPurpose
 from payment_token.domain.limit_refusals import LimitRefusals
@@ -36,6 +37,7 @@ from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.failed_attempts import PostgresFailedAttempts
 from payment_token.infrastructure.database.partitions import PostgresPartitions
 from payment_token.infrastructure.database.pool import (
     Pool,
@@ -46,6 +48,7 @@ from payment_token.infrastructure.database.pool import (
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from payment_token.infrastructure.database.worker_ledger import PostgresWorkerLedger
 from payment_token.infrastructure.leased_permits import LeasedPermits
+from payment_token.infrastructure.logged_device_events import LoggedDeviceEvents
 from payment_token.infrastructure.noted_uses import WRITE_INTERVAL_SECONDS, NotedUses
 from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
@@ -97,6 +100,7 @@ class Service:
         self.audit_months = PostgresAuditMonths(pool)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
+        self.device_events = LoggedDeviceEvents()
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
         self._worker_limits = WorkerLimits(PostgresWorkerLedger(limits), time.monotonic)
         self.limit_metrics = LimitMetrics()
@@ -160,6 +164,10 @@ class Service:
             decrypt_payload=DecryptPayload(
                 self.keys.devices, self.keys.custodians, self.keys.cryptography
             ),
+            failed_attempts=FailedAttempts(
+                PostgresFailedAttempts(self.pool), settings.failed_attempts_per_ksn
+            ),
+            device_events=self.device_events,
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
             index_keys=GuardedRotatingKeys(self.keys.index, self.keys.cryptography),

@@ -16,6 +16,7 @@ from payment_token.cli.deployment import (
 from payment_token.cli.profile_options import parse_profile
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.audit import AuditEvent, EventKind, Outcome
+from payment_token.domain.counter_window import ReplayRule
 from payment_token.domain.custody import check_bdk
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.identifiers import BDK_ID, MERCHANT_ID, MerchantId
@@ -32,6 +33,11 @@ from payment_token.settings import ConfigurationError
 
 app = typer.Typer(help="Base derivation keys.", no_args_is_help=True)
 
+_BECOMES = {
+    ReplayRule.REJECT: "rejected",
+    ReplayRule.FLAG: "accepted, and flagged as an event",
+    ReplayRule.OFF: "accepted",
+}
 _PREFIX = re.compile(r"[0-9A-F]{1,24}")
 
 BDKIdOption = typer.Option(..., "--id", help="What you call it; devices refer to it.")
@@ -56,6 +62,11 @@ PINVariantOption = typer.Option(
     "--allow-pin-variant",
     help="For MagTek swipe readers, which encrypt tracks under the PIN variant.",
 )
+ReplayOption = typer.Option(
+    ReplayRule.REJECT,
+    "--replay",
+    help="What becomes of a read whose KSN was used before: reject it, flag it as an event, or off.",
+)
 
 
 @app.command("register")
@@ -69,10 +80,18 @@ def register(
     merchant: str | None = MerchantOption,
     profile: str | None = ProfileOption,
     allow_pin_variant: bool = PINVariantOption,
+    replay: ReplayRule = ReplayOption,
 ) -> None:
     """Name a key that lives in a custodian. It is used once, for its check value, so a wrong name is refused now."""
     bdk = described_bdk(
-        bdk_id, key, algorithm, ksn_prefix, merchant, profile, allow_pin_variant=allow_pin_variant
+        bdk_id,
+        key,
+        algorithm,
+        ksn_prefix,
+        merchant,
+        profile,
+        allow_pin_variant=allow_pin_variant,
+        replay=replay,
     )
     settings = load_settings()
 
@@ -133,6 +152,26 @@ def show(bdk_id: str = typer.Argument(..., metavar="ID")) -> None:
         raise typer.Exit(1)
 
 
+@app.command("replay")
+def change_replay_rule(
+    bdk_id: str = typer.Argument(..., metavar="ID"),
+    rule: ReplayRule = typer.Argument(..., help=ReplayOption.help),
+) -> None:
+    """Change what becomes of reads whose KSN was used before. Counters are kept under every rule."""
+    settings = load_settings()
+
+    async def change(pool: Pool, log: PostgresAuditLog) -> None:
+        directory = PostgresDeviceDirectory(pool)
+        known = await directory.find_bdk(bdk_id)
+        if known is None:
+            raise _no_such(bdk_id)
+        await log.record(_change(known.bdk, "replay rule", replay_rule=rule))
+        await directory.set_replay_rule(bdk_id, rule)
+
+    with_audit_log(settings, change)
+    console.print(f"Reads of {bdk_id} whose KSN was used before: {_BECOMES[rule]}.")
+
+
 @app.command("retire")
 def retire(bdk_id: str = typer.Argument(..., metavar="ID")) -> None:
     """End the use of a key here: its terminals are refused from now on. The custodian keeps the key."""
@@ -162,6 +201,7 @@ def described_bdk(
     profile: str | None,
     *,
     allow_pin_variant: bool,
+    replay: ReplayRule,
 ) -> BaseDerivationKey:
     """Raises ConfigurationError for options that are malformed, CustodyError for what the custodian cannot do."""
     if not BDK_ID.fullmatch(bdk_id):
@@ -180,6 +220,7 @@ def described_bdk(
         allow_pin_variant=allow_pin_variant,
         profile=parse_profile(profile),
         merchant_id=None if merchant is None else MerchantId(merchant),
+        replay_rule=replay,
     )
     check_bdk(bdk)
     return bdk
@@ -258,6 +299,7 @@ def _described(known: RegisteredBDK) -> list[tuple[str, str]]:
         ("KSN prefix", bdk.ksn_prefix or "none"),
         ("merchant", bdk.merchant_id or "any"),
         ("profile", _profile(bdk) or "none"),
+        ("repeated KSNs", _BECOMES[bdk.replay_rule]),
         ("registered", f"{known.created_at:%Y-%m-%d %H:%M %Z}"),
         ("state", _state(known)),
     ]

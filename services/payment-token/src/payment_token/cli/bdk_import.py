@@ -16,6 +16,7 @@ from payment_token.cli.key_components import (
 )
 from payment_token.cli.protection_key import ComponentsOption, KBPKFileOption
 from payment_token.cli.terminal import console
+from payment_token.domain.counter_window import ReplayRule
 from payment_token.domain.custody import check_imports
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.key_check_value import key_check_value
@@ -59,6 +60,7 @@ def import_bdk(
     merchant: str | None = bdks.MerchantOption,
     profile: str | None = bdks.ProfileOption,
     allow_pin_variant: bool = bdks.PINVariantOption,
+    replay: ReplayRule = bdks.ReplayOption,
 ) -> None:
     """Import a key from its components or from a key block, and register it.
 
@@ -73,6 +75,7 @@ def import_bdk(
         merchant,
         profile,
         allow_pin_variant=allow_pin_variant,
+        replay=replay,
     )
     check_imports(bdk.key_uri)
     if key_block is not None:

@@ -7,7 +7,7 @@ All integers are big-endian; ``LP(x)`` is ``x`` with its length before it, 16 bi
 device key         HMAC-SHA-256(BDK, "pts/device-aead-key/v1" ‖ LP(merchant) ‖ LP(device) ‖ LP(key epoch))
 key epoch          32 bits; a terminal gets a new key with a new epoch
 ciphertext         nonce (12 bytes) ‖ AES-256-GCM ciphertext ‖ tag (16 bytes)
-nonce              a 96-bit counter of the device key, never used twice
+nonce              a 96-bit counter of the device key, never used twice; from 2^63 on it is exhausted
 associated data    "pts/device-aead/v1" ‖ LP(merchant) ‖ LP(device) ‖ LP(key epoch) ‖ LP(format)
 =================  ======================================================================================
 
@@ -22,8 +22,9 @@ from typing import Self
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from payment_token.domain.counter_window import MOST_COUNTER
 from payment_token.domain.device_payload import PartFormat
-from payment_token.domain.errors import DecryptionFailedError, InvalidFieldError
+from payment_token.domain.errors import BadKSNError, DecryptionFailedError, InvalidFieldError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.length_prefixed import length_prefixed
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
@@ -78,6 +79,14 @@ class AEADKeyName:
 def device_key(bdk: SecretKey, name: AEADKeyName) -> SecretKey:
     """What a custodian derives from a BDK of any length, which is an HMAC key."""
     return SecretKey(hmac.digest(bdk.reveal(), name.derivation_message, "sha256"))
+
+
+def counter_of(ciphertext: bytes) -> int:
+    """The nonce as the number that it is. Raises BadKSNError for one that is exhausted."""
+    counter = int.from_bytes(ciphertext[:NONCE_BYTES], "big")
+    if counter > MOST_COUNTER:
+        raise BadKSNError("The nonce is a counter beyond 2^63 - 1: this device key is exhausted.")
+    return counter
 
 
 def check_shape(ciphertext: bytes) -> None:

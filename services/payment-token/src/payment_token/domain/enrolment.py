@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from payment_token.domain.counter_window import ReplayRule
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.errors import DeviceSuspendedError, InvalidFieldError, UnknownDeviceError
@@ -73,6 +74,7 @@ class BaseDerivationKey:
     is_default: bool = False
     profile: DeviceProfile = field(default_factory=DeviceProfile)
     merchant_id: MerchantId | None = None
+    replay_rule: ReplayRule = ReplayRule.REJECT
 
     @property
     def encryption_defaults(self) -> DeviceProfile:

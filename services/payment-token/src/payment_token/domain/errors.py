@@ -87,6 +87,21 @@ class KSNReplayedError(InvalidInputError):
     default_detail = "This key serial number was used before."
 
 
+class KSNBehindWindowError(KSNReplayedError):
+    """Whether it was used, nobody remembers."""
+
+    default_detail = "This key serial number is too far behind the newest of its terminal to tell whether it was used before."
+
+
+class KSNBarredError(KSNReplayedError):
+    """CBC without a MAC can be probed bit by bit by whoever may send one ciphertext after another under one key."""
+
+    default_detail = (
+        "Too many payloads under this key serial number did not decrypt: this API key may not use it any more."
+        " Send a read with the next one."
+    )
+
+
 class DecryptionFailedError(InvalidInputError):
     """A well-formed payload that did not turn into acceptable card data.
 

@@ -5,13 +5,14 @@
 3. drop each partition whose purge day has come, the oldest first, once that is on record
 4. delete idempotency keys whose window has passed, in batches
 5. likewise what workers used of their limits, once the windows are over for an hour
+6. likewise failures under a KSN, after 30 days
 
 It may be stopped at any moment and started again. What cannot be done now, because somebody is at work on a partition,
 is left for the next run; the rest is done all the same.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -26,6 +27,7 @@ AUDIT_MONTHS_AHEAD = 13
 
 _KEYS_IN_A_BATCH = 2_000
 _USES_IN_A_BATCH = 2_000
+_ATTEMPTS_IN_A_BATCH = 2_000
 _PAUSE_SECONDS = 0.05
 
 
@@ -86,6 +88,10 @@ class MaintainedTables(Protocol):
 
     async def delete_old_windows(self, limit: int) -> int:
         """Likewise the counts of such windows, of which no use is left."""
+        ...
+
+    async def delete_old_attempts(self, limit: int) -> int:
+        """Failures under KSNs of which the last is 30 days old, in one transaction. Returns how many."""
         ...
 
 
@@ -155,6 +161,8 @@ class Maintain:
             keys = await _delete_keys(tables)
             # 5.
             uses = await _delete_uses(tables)
+            # 6.
+            await _in_batches(tables.delete_old_attempts, _ATTEMPTS_IN_A_BATCH)
             return Maintained(
                 made=made,
                 audit_months=audit_months,
@@ -202,6 +210,17 @@ async def _delete_keys(tables: MaintainedTables) -> int:
         if batch.deleted < _KEYS_IN_A_BATCH:
             return deleted
         since = batch.last
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _in_batches(delete: Callable[[int], Awaitable[int]], limit: int) -> int:
+    """Returns how many were deleted."""
+    total = 0
+    while True:
+        deleted = await delete(limit)
+        total += deleted
+        if deleted < limit:
+            return total
         await asyncio.sleep(_PAUSE_SECONDS)
 
 

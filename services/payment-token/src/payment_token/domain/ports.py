@@ -10,10 +10,12 @@ from typing import Protocol
 
 from payment_token.domain.arrival import Arrival
 from payment_token.domain.audit import AuditEvent, Receipt
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.device_aead import AEADKeyName
 from payment_token.domain.device_profile import Encryption
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey
+from payment_token.domain.failed_attempts import AttemptName
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
@@ -108,25 +110,27 @@ class RotatingKeys(VersionedKeys, Protocol):
 
 class Arrivals(Protocol):
     async def look_up(
-        self, merchant_id: MerchantId, idempotency_key: str, device_id: DeviceId, ksn: str
+        self,
+        merchant_id: MerchantId,
+        idempotency_key: str,
+        device_id: DeviceId,
+        attempt: AttemptName,
     ) -> Arrival:
-        """The request's claim, its terminal's registration, and every BDK that could serve the KSN.
-
-        ``ksn`` is upper-case hexadecimal, normalised.
-        """
+        """The request's claim, its terminal's registration, every BDK that could serve the KSN, and what failed under it."""
         ...
 
 
 class TokenStore(Protocol):
     """Merchants never see each other's tokens: every method takes the merchant."""
 
-    async def create(self, new: NewToken) -> Claim | None:
-        """Writes token, claim and device binding in one transaction, and returns ``None`` once they are durable.
+    async def create(self, new: NewToken) -> Claim | CounterVerdict:
+        """Writes token, claim, device binding and the counters in one transaction, and returns once they are durable.
 
         When another request holds the idempotency key, writes nothing and returns that request's claim; while it is
         still being worked on, waits up to two seconds for it and then raises IdempotencyInProgressError. Raises
-        UnknownDeviceError when the initial key is bound to another device or merchant, and InactiveKeyError when the
-        service key is no longer the active one.
+        UnknownDeviceError when the initial key is bound to another device or merchant, KSNReplayedError for counters that
+        are not fresh where the rule is to reject them, and InactiveKeyError when the service key is no longer the active
+        one.
         """
         ...
 

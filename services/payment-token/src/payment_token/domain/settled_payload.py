@@ -25,6 +25,10 @@ class DUKPTPayload:
     def initial_key_id(self) -> bytes:
         return self.ksn.initial_key_id
 
+    @property
+    def counters(self) -> tuple[int, ...]:
+        return (self.ksn.counter,)
+
 
 @dataclass(frozen=True, slots=True)
 class AEADPayload:
@@ -35,6 +39,10 @@ class AEADPayload:
     @property
     def initial_key_id(self) -> bytes:
         return self.name.initial_key_id
+
+    @property
+    def counters(self) -> tuple[int, ...]:
+        return tuple(device_aead.counter_of(part.ciphertext) for part in self.parts)
 
 
 SettledPayload = DUKPTPayload | AEADPayload
@@ -80,7 +88,11 @@ def _settle_aead(request: TokeniseRequest, bdk: BaseDerivationKey) -> AEADPayloa
     name = AEADKeyName.checked(request.merchant_id, request.device_id, payload.key_epoch)
     for part in payload.parts:
         device_aead.check_shape(part.ciphertext)
-    return AEADPayload(bdk, name, payload.parts)
+    settled = AEADPayload(bdk, name, payload.parts)
+    if len(set(settled.counters)) < len(payload.parts):
+        # Under one nonce AES-GCM gives away the sum of two plaintexts, and its authentication key.
+        raise InvalidFieldError("encrypted_payload.parts.ciphertext", "two parts have one nonce")
+    return settled
 
 
 def _check_scheme(scheme: Scheme | None, bdk: BaseDerivationKey) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from payment_token.domain.card_data import MaskedCard
+from payment_token.domain.counter_window import ReplayRule
 from payment_token.domain.errors import TokenExpiredError, TokenRevokedError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.sealing import Binding, Purpose
@@ -80,11 +81,16 @@ class SADEnd:
 
 @dataclass(frozen=True, slots=True)
 class DeviceBinding:
-    """An initial key belongs to one device of one merchant. It is bound with the first token that it decrypts."""
+    """An initial key belongs to one device of one merchant. It is bound with the first token that it decrypts.
+
+    ``counters`` are the transactions of that key that the read used up: the counter of a KSN, or of each part's nonce.
+    """
 
     bdk_id: str
     initial_key_id: bytes
     device_id: DeviceId
+    counters: tuple[int, ...]
+    replay_rule: ReplayRule = ReplayRule.REJECT
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 1. an earlier request under the same idempotency key answers first of all
 2. find the terminal, its BDK and its profile
 3. decrypt the payload
-4. read the card
+4. read the card; a failure of either is counted against the caller
 5. name the token and settle its times
 6. seal PAN and SAD apart, each under its own key
-7. store token, claim and binding in one transaction
+7. store token, claim, binding and the terminal's counter in one transaction
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,9 @@ from payment_token.domain.card_data import (
     mask,
     read_card,
 )
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.decrypt_payload import DecryptPayload
+from payment_token.domain.device_events import DeviceEvent, DeviceEventKind, DeviceEvents
 from payment_token.domain.enrolment import (
     Device,
     Enrolment,
@@ -33,10 +35,12 @@ from payment_token.domain.errors import (
     EncryptionKeyOverdueError,
     IdempotencyKeyReusedError,
     InvalidFieldError,
+    InvalidInputError,
     KeyCustodianUnavailableError,
     TokenExpiredError,
     UnknownDeviceError,
 )
+from payment_token.domain.failed_attempts import AttemptName, FailedAttempts
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.ports import (
     Arrivals,
@@ -46,9 +50,10 @@ from payment_token.domain.ports import (
     TokenStore,
     VersionedKeys,
 )
+from payment_token.domain.refused_create import device_event, event_of
 from payment_token.domain.request_fingerprint import request_fingerprint
 from payment_token.domain.sealing import Purpose, Random, seal
-from payment_token.domain.settled_payload import SettledPayload, settle_payload
+from payment_token.domain.settled_payload import AEADPayload, SettledPayload, settle_payload
 from payment_token.domain.token import (
     Claim,
     DeviceBinding,
@@ -99,6 +104,8 @@ class Tokenise:
         store: TokenStore,
         arrivals: Arrivals,
         decrypt_payload: DecryptPayload,
+        failed_attempts: FailedAttempts,
+        device_events: DeviceEvents,
         service_keys: RotatingKeys,
         epoch_keys: VersionedKeys,
         index_keys: RotatingKeys,
@@ -109,36 +116,56 @@ class Tokenise:
         self._store = store
         self._arrivals = arrivals
         self._decrypt_payload = decrypt_payload
+        self._failed_attempts = failed_attempts
+        self._device_events = device_events
         self._service_keys = service_keys
         self._epoch_keys = epoch_keys
         self._index_keys = index_keys
         self._random = random
 
     async def __call__(self, request: TokeniseRequest) -> Tokenised:
+        try:
+            return await self._tokenise(request)
+        except InvalidInputError as error:
+            event = event_of(error, request)
+            if event is not None:
+                await self._device_events.note(event)
+            raise
+
+    async def _tokenise(self, request: TokeniseRequest) -> Tokenised:
         ttl = self._ttl(request)
+        attempt = AttemptName(request.api_key_id, normalised_ksn(request.payload.ksn))
         # 1. an earlier request under the same key answers before device state and custodian are asked
         arrival = await self._arrivals.look_up(
             request.merchant_id,
             request.idempotency_key,
             request.device_id,
-            normalised_ksn(request.payload.ksn),
+            attempt,
         )
         if arrival.claim is not None:
             return await self._replay(request, arrival.claim)
         # 2. to 4.
-        read = await self._read(request, arrival.enrolment)
+        payload = self._settle(request, arrival.enrolment)
+        if isinstance(payload, AEADPayload):
+            read = await self._read(request, payload)
+        else:
+            read = await self._failed_attempts.attempt(
+                attempt, arrival.failures, lambda: self._read(request, payload)
+            )
         for _ in range(_ATTEMPTS):
             # 5. and 6.
             new = await self._seal(request, read, ttl)
             # 7.
             try:
-                claim = await self._store.create(new)
+                outcome = await self._store.create(new)
             except InactiveKeyError:
                 self._service_keys.forget_active()
                 self._index_keys.forget_active()
                 continue
-            if claim is not None:
-                return await self._replay(request, claim)
+            if isinstance(outcome, Claim):
+                return await self._replay(request, outcome)
+            if outcome is not CounterVerdict.FRESH:
+                await self._device_events.note(_accepted(request, outcome))
             return Tokenised(new.stored.token, replayed=False)
         raise EncryptionKeyOverdueError
 
@@ -163,13 +190,17 @@ class Tokenise:
         stored.token.check_usable(self._clock.now())
         return Tokenised(stored.token, replayed=True)
 
-    async def _read(self, request: TokeniseRequest, enrolment: Enrolment) -> _Read:
-        payload = self._settle(request, enrolment)
+    async def _read(self, request: TokeniseRequest, payload: SettledPayload) -> _Read:
         parts = await self._decrypt_payload(payload)
         card = read_card(parts, self._rules.card_checks, self._clock.now())
-        return _Read(
-            card, DeviceBinding(payload.bdk.bdk_id, payload.initial_key_id, request.device_id)
+        binding = DeviceBinding(
+            payload.bdk.bdk_id,
+            payload.initial_key_id,
+            request.device_id,
+            payload.counters,
+            payload.bdk.replay_rule,
         )
+        return _Read(card, binding)
 
     def _settle(self, request: TokeniseRequest, enrolment: Enrolment) -> SettledPayload:
         ksn, scheme = request.payload.ksn, request.payload.scheme
@@ -224,6 +255,17 @@ class Tokenise:
                 self._random,
             )
         return StoredToken(token, sealed_pan, sealed_sad, deadline, sad_destroyed_at=None)
+
+
+def _accepted(request: TokeniseRequest, verdict: CounterVerdict) -> DeviceEvent:
+    return device_event(_ACCEPTED[verdict], request, "accepted")
+
+
+_ACCEPTED = {
+    CounterVerdict.JUMPED: DeviceEventKind.KSN_JUMPED,
+    CounterVerdict.REPLAYED: DeviceEventKind.KSN_REPLAYED,
+    CounterVerdict.BEHIND_WINDOW: DeviceEventKind.KSN_BEHIND_WINDOW,
+}
 
 
 def _check_initial_key(device: Device | None, payload: SettledPayload) -> None:

@@ -72,7 +72,7 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
         api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
         body = await read_body(request, CreateTokenBody)
         check_request_id(request)
-        tokenise_request = body.to_domain(_idempotency_key(request))
+        tokenise_request = body.to_domain(_idempotency_key(request), api_key.key_id)
         api_key.acting_for(tokenise_request.merchant_id)
         result = await use_cases.tokenise(tokenise_request)
         return _json(
@@ -102,7 +102,7 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
                 partial(use_cases.permits.take, api_key.key_id, api_key.rate),
                 batches,
                 api_key,
-                [partial(_request_of, item) for item in items],
+                [partial(_request_of, item, api_key.key_id) for item in items],
             )
             return batch_response(
                 len(items), outcomes, _result, request_id_of(request), hints=hints
@@ -143,9 +143,9 @@ async def _authenticated(request: Request, use_cases: PublicUseCases, scope: Sco
     return await authenticated(given, use_cases.api_keys, scope, use_cases.permits)
 
 
-def _request_of(item: object) -> TokeniseRequest:
+def _request_of(item: object, api_key_id: str) -> TokeniseRequest:
     body = validated(CreateItemBody, item)
-    return body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"))
+    return body.to_domain(idempotency_key({body.given_key()}, "idempotency_key"), api_key_id)
 
 
 def _result(tokenised: Tokenised) -> dict[str, Any]:

@@ -164,7 +164,7 @@ class CreateTokenBody(StrictModel):
         Field(max_length=20, default_factory=dict),
     ]
 
-    def to_domain(self, idempotency_key: str) -> TokeniseRequest:
+    def to_domain(self, idempotency_key: str, api_key_id: str) -> TokeniseRequest:
         """Raises CleartextCardDataError when a free text holds what looks like a card number."""
         self._refuse_cleartext("Idempotency-Key", idempotency_key)
         self._refuse_cleartext("merchant_id", self.merchant_id)
@@ -179,6 +179,7 @@ class CreateTokenBody(StrictModel):
             payload=self.encrypted_payload.to_domain(),
             ttl_seconds=self.ttl_seconds,
             metadata=self.metadata,
+            api_key_id=api_key_id,
         )
 
     @staticmethod

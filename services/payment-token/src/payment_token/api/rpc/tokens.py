@@ -33,7 +33,8 @@ def token_operations(use_cases: PublicUseCases, batches: Batches, *, hints: bool
         call.take_request_id(message.request_id)
         body = create_body(message)
         call.check_request_id()
-        request = body.to_domain(idempotency_key({message.idempotency_key}, "idempotency_key"))
+        key = idempotency_key({message.idempotency_key}, "idempotency_key")
+        request = body.to_domain(key, api_key.key_id)
         api_key.acting_for(request.merchant_id)
         return _created(await use_cases.tokenise(request))
 
@@ -46,7 +47,7 @@ def token_operations(use_cases: PublicUseCases, batches: Batches, *, hints: bool
                 partial(use_cases.permits.take, api_key.key_id, api_key.rate),
                 batches,
                 api_key,
-                [partial(_request_of, item) for item in items],
+                [partial(_request_of, item, api_key.key_id) for item in items],
                 call.seconds_for_items(),
             )
             results = results_of(
@@ -91,10 +92,11 @@ def _created(tokenised: Tokenised) -> pb.CreateTokenResponse:
     return pb.CreateTokenResponse(token=token_message(tokenised.token), replayed=tokenised.replayed)
 
 
-def _request_of(item: bytes) -> TokeniseRequest:
+def _request_of(item: bytes, api_key_id: str) -> TokeniseRequest:
     message = message_of(pb.CreateTokenItem, item)
     body = create_body(message)
-    return body.to_domain(idempotency_key({message.idempotency_key}, "idempotency_key"))
+    key = idempotency_key({message.idempotency_key}, "idempotency_key")
+    return body.to_domain(key, api_key_id)
 
 
 def _merchant(

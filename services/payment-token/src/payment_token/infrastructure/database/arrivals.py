@@ -8,6 +8,7 @@ from psycopg.rows import DictRow
 
 from payment_token.domain.arrival import Arrival
 from payment_token.domain.enrolment import BaseDerivationKey, Enrolment
+from payment_token.domain.failed_attempts import AttemptName
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.token import Claim
 from payment_token.domain.token_id import TokenId
@@ -22,23 +23,26 @@ from payment_token.infrastructure.database.faults import batch_connection_of, co
 from payment_token.infrastructure.database.group_commit import GroupCommit
 from payment_token.infrastructure.database.pool import Pool
 
-_KNOWN = ("number", "token_id", "fingerprint", "fingerprint_key", *DEVICE)
+_KNOWN = ("number", "token_id", "fingerprint", "fingerprint_key", "failures", *DEVICE)
 _CANDIDATE = (*BDK, "is_default_here")
 
 # Two answers in one round trip, which is what a lone request spends most of its time on: each row is what is known of one
 # arrival, or a key. The keys are all that could serve one of several terminals; a retired one serves nobody.
 _ARRIVED = f"""
 WITH known AS (
-    SELECT asked.number, held.token_id, held.fingerprint, held.fingerprint_key,
+    SELECT asked.number, held.token_id, held.fingerprint, held.fingerprint_key, failed.failures,
            {", ".join(f"devices.{name}" for name in DEVICE)}
-      FROM unnest(%(merchants)b::text[], %(idempotency_keys)b::text[], %(devices)b::text[])
-           WITH ORDINALITY AS asked (merchant_id, idempotency_key, device_id, number)
+      FROM unnest(%(merchants)b::text[], %(idempotency_keys)b::text[], %(devices)b::text[],
+                  %(api_keys)b::text[], %(ksns)b::text[])
+           WITH ORDINALITY AS asked (merchant_id, idempotency_key, device_id, api_key_id, ksn, number)
       LEFT JOIN token_idempotency_keys AS held
         ON held.merchant_id = asked.merchant_id AND held.idempotency_key = asked.idempotency_key
        AND held.expires_at > clock_timestamp()
       LEFT JOIN devices
         ON devices.merchant_id = asked.merchant_id AND devices.device_id = asked.device_id
-     WHERE held.token_id IS NOT NULL OR devices.device_id IS NOT NULL
+      LEFT JOIN failed_attempts AS failed
+        ON failed.api_key_id = asked.api_key_id AND failed.ksn = asked.ksn
+     WHERE held.token_id IS NOT NULL OR devices.device_id IS NOT NULL OR failed.failures IS NOT NULL
 ), candidate AS (
     SELECT {", ".join(BDK)}, (is_default OR key_uri = %(default_uri)b) AS is_default_here
       FROM base_derivation_keys
@@ -57,7 +61,7 @@ class _Asked:
     merchant_id: MerchantId
     idempotency_key: str
     device_id: DeviceId
-    ksn: str
+    attempt: AttemptName
 
 
 class PostgresArrivals:
@@ -74,9 +78,13 @@ class PostgresArrivals:
         self._look_up = GroupCommit(self._look_up_many, self._look_up_one)
 
     async def look_up(
-        self, merchant_id: MerchantId, idempotency_key: str, device_id: DeviceId, ksn: str
+        self,
+        merchant_id: MerchantId,
+        idempotency_key: str,
+        device_id: DeviceId,
+        attempt: AttemptName,
     ) -> Arrival:
-        return await self._look_up(_Asked(merchant_id, idempotency_key, device_id, ksn))
+        return await self._look_up(_Asked(merchant_id, idempotency_key, device_id, attempt))
 
     async def _look_up_many(self, asked: Sequence[_Asked]) -> Sequence[Arrival]:
         async with batch_connection_of(self._batches) as connection:
@@ -94,7 +102,8 @@ class PostgresArrivals:
             "merchants": text_column(one.merchant_id for one in asked),
             "idempotency_keys": text_column(one.idempotency_key for one in asked),
             "devices": text_column(one.device_id for one in asked),
-            "ksns": text_column({one.ksn for one in asked}),
+            "api_keys": text_column(one.attempt.api_key_id for one in asked),
+            "ksns": text_column(one.attempt.ksn for one in asked),
             "default_uri": self._default_bdk_uri,
         }
         await cursor.execute(_ARRIVED, names, prepare=True)
@@ -125,7 +134,7 @@ def _arrival(
     if row is None:
         return Arrival(None, Enrolment(None, serving))
     device = None if row["device_id"] is None else device_of(row)
-    return Arrival(_claim(row), Enrolment(device, serving))
+    return Arrival(_claim(row), Enrolment(device, serving), row["failures"] or 0)
 
 
 def _claim(row: DictRow) -> Claim | None:

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
+from payment_token.domain.counter_window import ReplayRule
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.enrolment import (
@@ -29,6 +30,7 @@ BDK = (
     "allow_pin_variant",
     "profile",
     "merchant_id",
+    "replay_rule",
 )
 """The columns that :func:`bdk_of` reads."""
 
@@ -44,14 +46,17 @@ _OTHER_USE = (
 
 _INSERT_BDK = """
 INSERT INTO base_derivation_keys
-       (bdk_id, key_uri, algorithm, ksn_prefix, allow_pin_variant, is_default, key_check_value, profile, merchant_id)
+       (bdk_id, key_uri, algorithm, ksn_prefix, allow_pin_variant, is_default, key_check_value, profile, merchant_id,
+        replay_rule)
 VALUES (%(bdk_id)s, %(key_uri)s, %(algorithm)s, %(ksn_prefix)s, %(allow_pin_variant)s, %(is_default)s,
-        %(key_check_value)s, %(profile)s, %(merchant_id)s)
+        %(key_check_value)s, %(profile)s, %(merchant_id)s, %(replay_rule)s)
 """
 
 _RETIRE_BDK = """
 UPDATE base_derivation_keys SET retired_at = clock_timestamp() WHERE bdk_id = %s AND retired_at IS NULL
 """
+
+_SET_REPLAY_RULE = "UPDATE base_derivation_keys SET replay_rule = %s WHERE bdk_id = %s"
 
 _INSERT_DEVICE = """
 INSERT INTO devices (merchant_id, device_id, bdk_id, state, profile, initial_key_ids)
@@ -103,12 +108,18 @@ class PostgresDeviceDirectory:
             "key_check_value": key_check_value,
             "profile": _profile_json(bdk.profile),
             "merchant_id": bdk.merchant_id,
+            "replay_rule": bdk.replay_rule,
         }
         async with connection_of(self._pool) as connection:
             other = await connection.execute(_OTHER_USE, (bdk.key_uri, bdk.algorithm))
             if other.rowcount:
                 raise AlreadyRegisteredError
             await _insert(connection, _INSERT_BDK, row)
+
+    async def set_replay_rule(self, bdk_id: str, rule: ReplayRule) -> bool:
+        """From now on. ``False`` when there is no such key."""
+        async with connection_of(self._pool) as connection:
+            return (await connection.execute(_SET_REPLAY_RULE, (rule, bdk_id))).rowcount == 1
 
     async def retire_bdk(self, bdk_id: str) -> bool:
         """From now on it serves nobody. ``False`` when there is no such key, or it was retired before."""
@@ -208,6 +219,7 @@ def bdk_of(row: DictRow, *, is_default: bool) -> BaseDerivationKey:
         is_default=is_default,
         profile=_profile(row["profile"]),
         merchant_id=row["merchant_id"],
+        replay_rule=ReplayRule(row["replay_rule"]),
     )
 
 

@@ -92,6 +92,13 @@ DELETE FROM worker_token_uses
         LIMIT %(limit)s))
 """
 
+# By then its terminal has moved on.
+_DELETE_ATTEMPTS = """
+DELETE FROM failed_attempts
+ WHERE (api_key_id, ksn) IN (SELECT api_key_id, ksn FROM failed_attempts
+                              WHERE last_at < clock_timestamp() - interval '30 days' LIMIT %s)
+"""
+
 _DELETE_WINDOWS = f"""
 DELETE FROM worker_limit_windows
  WHERE ctid = ANY (ARRAY(
@@ -187,6 +194,9 @@ class _Tables:
 
     async def delete_old_windows(self, limit: int) -> int:
         return (await self._connection.execute(_DELETE_WINDOWS, (limit,))).rowcount
+
+    async def delete_old_attempts(self, limit: int) -> int:
+        return (await self._connection.execute(_DELETE_ATTEMPTS, (limit,))).rowcount
 
 
 def _storage() -> sql.Composable:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import BIT, JSONB
 
 metadata = MetaData(
     naming_convention={
@@ -387,6 +387,8 @@ base_derivation_keys = Table(
     Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
     Column("merchant_id", Text),
     Column("retired_at", _time),
+    Column("replay_rule", Text, nullable=False, server_default=text("'reject'")),
+    CheckConstraint("replay_rule IN ('reject', 'flag', 'off')", name="replay_rule"),
     CheckConstraint(
         "algorithm IN ('tdes-2key', 'aes-128', 'aes-192', 'aes-256', 'device-aead')",
         name="algorithm",
@@ -422,4 +424,28 @@ device_initial_keys = Table(
     Column("merchant_id", Text, nullable=False),
     Column("device_id", Text, nullable=False),
     Column("bound_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("high_water", BigInteger),
+    # Bit n from the left stands for the counter high_water - n.
+    Column("seen", BIT(1024)),
+    Column("first_seen_at", _time),
+    Column("last_seen_at", _time),
+    Column("tokens", BigInteger, nullable=False, server_default=text("0")),
+    CheckConstraint("(high_water IS NULL) = (seen IS NULL)", name="seen"),
+    # Every read changes its terminal's row: there is room on the page for the next version.
+    postgresql_with={
+        "fillfactor": "50",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_threshold": "1000",
+    },
+)
+
+# Payloads that did not decrypt, by who sent them and under which KSN.
+failed_attempts = Table(
+    "failed_attempts",
+    metadata,
+    Column("api_key_id", Text, primary_key=True),
+    Column("ksn", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", _time, nullable=False),
+    Index(None, "last_at"),
 )

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from psycopg import AsyncConnection
 
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.errors import IdempotencyInProgressError, OverloadedError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.token import Claim, NewToken, SADEnd, StoredToken
@@ -81,7 +82,7 @@ class PostgresTokenStore:
         self._creating: dict[_ClaimName, asyncio.Future[Claim | None] | None] = {}
         self._get = GroupCommit(self._get_many, self._get_one)
 
-    async def create(self, new: NewToken) -> Claim | None:
+    async def create(self, new: NewToken) -> Claim | CounterVerdict:
         name = (new.stored.token.merchant_id, new.idempotency_key)
         # One at a time under one key, in this process here, among processes by the unique constraint.
         while name in self._creating:
@@ -93,7 +94,7 @@ class PostgresTokenStore:
         claim = None
         try:
             found = await self._create(new)
-            claim = found or new.claim
+            claim = found if isinstance(found, Claim) else new.claim
             return found
         finally:
             waited_for = self._creating.pop(name)

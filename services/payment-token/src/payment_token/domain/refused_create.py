@@ -1,0 +1,44 @@
+"""Which refusals of a create an operator hears of, as events of the terminal."""
+
+from payment_token.domain.device_events import DeviceEvent, DeviceEventKind
+from payment_token.domain.enrolment import normalised_ksn
+from payment_token.domain.errors import (
+    DecryptionFailedError,
+    DeviceSuspendedError,
+    InvalidInputError,
+    KSNBarredError,
+    KSNBehindWindowError,
+    KSNReplayedError,
+    UnknownDeviceError,
+)
+from payment_token.domain.tokenise_request import TokeniseRequest
+
+# A kind of an error stands before what it is a kind of.
+_KINDS: dict[type[InvalidInputError], DeviceEventKind] = {
+    KSNBarredError: DeviceEventKind.KSN_BARRED,
+    KSNBehindWindowError: DeviceEventKind.KSN_BEHIND_WINDOW,
+    KSNReplayedError: DeviceEventKind.KSN_REPLAYED,
+    DecryptionFailedError: DeviceEventKind.DECRYPTION_FAILED,
+    UnknownDeviceError: DeviceEventKind.UNKNOWN_DEVICE,
+    DeviceSuspendedError: DeviceEventKind.DEVICE_NOT_ACTIVE,
+}
+
+
+def event_of(error: InvalidInputError, request: TokeniseRequest) -> DeviceEvent | None:
+    """``None`` for what is no news of a terminal, such as a field that is not valid."""
+    for kind_of_error, kind in _KINDS.items():
+        if isinstance(error, kind_of_error):
+            stage = error.stage if isinstance(error, DecryptionFailedError) else ""
+            return device_event(kind, request, stage)
+    return None
+
+
+def device_event(kind: DeviceEventKind, request: TokeniseRequest, detail: str) -> DeviceEvent:
+    return DeviceEvent(
+        kind,
+        request.merchant_id,
+        request.device_id,
+        normalised_ksn(request.payload.ksn) if request.payload.ksn else "",
+        request.api_key_id,
+        detail,
+    )

@@ -1,0 +1,24 @@
+"""How many payloads did not decrypt, by API key and KSN, in PostgreSQL."""
+
+from payment_token.domain.failed_attempts import AttemptName
+from payment_token.infrastructure.database.faults import connection_of
+from payment_token.infrastructure.database.pool import Pool
+
+_COUNT = """
+INSERT INTO failed_attempts AS known (api_key_id, ksn, failures, last_at)
+VALUES (%s, %s, 1, clock_timestamp())
+    ON CONFLICT (api_key_id, ksn) DO UPDATE
+   SET failures = known.failures + 1, last_at = clock_timestamp()
+RETURNING failures
+"""
+
+
+class PostgresFailedAttempts:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def count(self, attempt: AttemptName) -> int:
+        """One more failure, committed. Returns how many there are."""
+        async with connection_of(self._pool) as connection:
+            row = await (await connection.execute(_COUNT, attempt)).fetchone()
+            return int(row[0]) if row else 0
