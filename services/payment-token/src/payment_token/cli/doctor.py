@@ -12,6 +12,7 @@ from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.serve import default_roles
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.api_key_review import advice_on
+from payment_token.domain.counter_window import ReplayRule
 from payment_token.domain.errors import KeyCustodianRefusedError, PaymentTokenError
 from payment_token.domain.key_life.cryptoperiod import Standing
 from payment_token.domain.key_life.version import KeyState
@@ -133,11 +134,17 @@ async def _service_checks(
 
 
 async def _bdk_rows(service: Service) -> list[tuple[str, str, str]]:
-    return [
-        _self_test_row(await prove_bdk(service.keys.custodians, known.bdk, known.key_check_value))
-        for known in await service.directory.list_bdks()
-        if known.retired_at is None
-    ]
+    rows = []
+    for known in await service.directory.list_bdks():
+        if known.retired_at is None:
+            bdk = known.bdk
+            rows.append(
+                _self_test_row(await prove_bdk(service.keys.custodians, bdk, known.key_check_value))
+            )
+            if bdk.replay_rule is not ReplayRule.REJECT:
+                advice = f"a recorded read makes another token each time: payment-token bdk replay {bdk.bdk_id} reject"
+                rows.append((Severity.UNWISE.value, f"BDK {bdk.bdk_id}", advice))
+    return rows
 
 
 async def _api_key_rows(service: Service) -> list[tuple[str, str, str]]:
