@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from payment_token.cli.development import DEMO_MERCHANT
@@ -31,12 +30,18 @@ class Fleet:
         self._terminals = asyncio.run(_injected(env_file, algorithm, terminals))
         self._turns = itertools.count()
 
-    def bodies(self, number: int, part: PartFormat = PartFormat.TRACK2) -> Iterator[bytes]:
-        """The bodies of so many creates, as JSON."""
-        for turn in itertools.islice(self._turns, number):
-            terminal = self._terminals[turn % len(self._terminals)]
-            card = PUBLISHED_CARDS[turn % len(PUBLISHED_CARDS)]
-            yield json.dumps(terminal.create_body(MERCHANT, card, part)).encode()
+    def bodies(self, number: int, part: PartFormat = PartFormat.TRACK2) -> list[bytes]:
+        """The bodies of so many creates, as JSON.
+
+        All at once: what is left to the load's process, which is a fork, would be encrypted here once more under the same
+        counters.
+        """
+        return [self._body(turn, part) for turn in itertools.islice(self._turns, number)]
+
+    def _body(self, turn: int, part: PartFormat) -> bytes:
+        terminal = self._terminals[turn % len(self._terminals)]
+        card = PUBLISHED_CARDS[turn % len(PUBLISHED_CARDS)]
+        return json.dumps(terminal.create_body(MERCHANT, card, part)).encode()
 
 
 async def _injected(env_file: Path, algorithm: BDKAlgorithm, number: int) -> list[VirtualTerminal]:

@@ -156,8 +156,7 @@ def test_whoever_may_not_gets_nothing_done(deployment: Deployment, pos: httpx.Cl
 def test_five_hundred_come_and_go(
     deployment: Deployment, pos: httpx.Client, worker: httpx.Client
 ) -> None:
-    body = deployment.body()
-    items = [body | {"idempotency_key": uuid.uuid4().hex} for _ in range(500)]
+    items = [body | {"idempotency_key": uuid.uuid4().hex} for body in deployment.bodies(500)]
     # A slow machine does what it can in time; the rest is sent again, under the same keys.
     tokens: dict[int, str] = {}
     for _ in range(10):

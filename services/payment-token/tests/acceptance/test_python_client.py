@@ -70,8 +70,13 @@ def worker_of(
 
 def arguments(deployment: Deployment) -> dict[str, Any]:
     """Those of a create, of a new terminal."""
-    body = deployment.body()
-    return {name: body[name] for name in ("merchant_id", "device_id", "encrypted_payload")}
+    return reads_of(deployment, 1)[0]
+
+
+def reads_of(deployment: Deployment, number: int) -> list[dict[str, Any]]:
+    """Those of creates of one terminal, read after read."""
+    names = ("merchant_id", "device_id", "encrypted_payload")
+    return [{name: body[name] for name in names} for body in deployment.bodies(number)]
 
 
 def test_every_code_of_the_service_has_its_class() -> None:
@@ -256,9 +261,9 @@ def test_an_outage_says_when_to_come_again_and_a_patient_client_does(
 
 
 def test_more_than_a_batch_comes_back_in_order(service: RunningService) -> None:
-    read = arguments(service.deployment)
-    items = [CreateItem(**read, metadata={"place": str(place)}) for place in range(620)]
-    items[7] = CreateItem(**read | {"merchant_id": "m_other"})
+    reads = reads_of(service.deployment, 620)
+    items = [CreateItem(**read, metadata={"place": str(place)}) for place, read in enumerate(reads)]
+    items[7] = CreateItem(**reads[7] | {"merchant_id": "m_other"})
     with (
         client_of(service, PATIENT) as client,
         worker_of(service, policy=PATIENT) as worker,
@@ -291,13 +296,13 @@ def test_more_than_a_batch_comes_back_in_order(service: RunningService) -> None:
 
 
 async def test_many_over_asyncio(service: RunningService) -> None:
-    read, folder = arguments(service.deployment), service.deployment.folder
+    reads, folder = reads_of(service.deployment, 30), service.deployment.folder
     tls = worker_tls(folder / "ca.pem", folder / "worker.pem", folder / "worker-key.pem")
     async with (
         AsyncClient(service.urls["public"], service.deployment.api_key, policy=PATIENT) as client,
         AsyncWorkerClient(service.urls["internal"], tls=tls, policy=PATIENT) as worker,
     ):
-        made = [one async for one in client.create_many(CreateItem(**read) for _ in range(30))]
+        made = [one async for one in client.create_many(CreateItem(**read) for read in reads)]
         tokens = [one.payment_token for one in made if isinstance(one, PaymentToken)]
         asked = [DecryptItem(token, MERCHANT, "capture") for token in tokens]
         released = [one async for one in worker.decrypt_many(asked)]

@@ -25,7 +25,8 @@ MATRIX = """
     api_key_permits               SIu      .        .        .        .           .
     base_derivation_keys          S        .        SIu      .        .           .
     devices                       S        .        SIu      .        .           .
-    device_initial_keys           SI       .        SI       .        .           .
+    device_initial_keys           SIu      .        SIu      .        .           .
+    failed_attempts               SIu      .        .        .        SD          .
     decrypt_audit_log             i        i        i        S        i           Si
     a month of the audit log      .        .        .        .        .           .
     decrypt_audit_log_unchained   .        .        .        .        .           S
@@ -103,7 +104,16 @@ COLUMNS = {
     ("rotator", "api_keys", "u"): {"revoked_at", "expires_at", "replaced_by"},
     ("ingest", "api_key_uses", "u"): {"last_used_at"},
     ("ingest", "api_key_permits", "u"): {"spent_until", "granted"},
-    ("rotator", "base_derivation_keys", "u"): {"retired_at"},
+    ("rotator", "base_derivation_keys", "u"): {"retired_at", "replay_rule"},
+    ("ingest", "device_initial_keys", "u"): {
+        "high_water",
+        "seen",
+        "first_seen_at",
+        "last_seen_at",
+        "tokens",
+    },
+    ("rotator", "device_initial_keys", "u"): {"high_water", "seen"},
+    ("ingest", "failed_attempts", "u"): {"failures", "last_at"},
     ("rotator", "devices", "u"): {"initial_key_ids"},
     ("ingest", "decrypt_audit_log", "i"): _RECORD,
     ("vault", "decrypt_audit_log", "i"): _RECORD,

@@ -101,14 +101,14 @@ def create(
 
 async def outcomes_of(
     store: PostgresTokenStore, creates: list[NewToken]
-) -> list[Claim | BaseException | None]:
+) -> list[Claim | CounterVerdict | BaseException]:
     return await asyncio.gather(*map(store.create, creates), return_exceptions=True)
 
 
 async def test_many_creates_are_one_transaction(deployed: Deployment) -> None:
     creates = [create() for _ in range(30)]
 
-    assert await outcomes_of(deployed.store, creates) == [None] * 30
+    assert await outcomes_of(deployed.store, creates) == [CounterVerdict.FRESH] * 30
 
     written = deployed.database.execute(
         "SELECT count(DISTINCT xmin::text), count(*) FROM payment_tokens WHERE token_id = ANY(%s)",
@@ -131,10 +131,10 @@ async def test_a_key_that_is_blocked_holds_up_nobody_else(
         working = [asyncio.ensure_future(deployed.store.create(new)) for new in creates]
         blocked = working.pop(7)
 
-        assert await asyncio.gather(*working) == [None] * 19
+        assert await asyncio.gather(*working) == [CounterVerdict.FRESH] * 19
         assert not blocked.done()
         other.rollback()
-        assert await blocked is None
+        assert await blocked is CounterVerdict.FRESH
 
 
 async def test_a_key_that_stays_blocked_is_in_progress(
@@ -157,7 +157,7 @@ async def test_a_row_that_cannot_be_written_fails_alone(deployed: Deployment) ->
     outcomes = await outcomes_of(deployed.store, creates)
 
     assert isinstance(outcomes.pop(4), DatabaseUnavailableError)
-    assert outcomes == [None] * 9
+    assert outcomes == [CounterVerdict.FRESH] * 9
     assert deployed.count("token_idempotency_keys") == deployed.count("payment_tokens") == 10
 
 
@@ -167,7 +167,7 @@ async def test_keys_and_clocks_are_checked_for_each(deployed: Deployment) -> Non
         [create(), create(service_key="v0"), create(late=timedelta(seconds=5)), create()],
     )
 
-    assert [outcomes[0], outcomes[3]] == [None, None]
+    assert [outcomes[0], outcomes[3]] == [CounterVerdict.FRESH] * 2
     assert isinstance(outcomes[1], InactiveKeyError)
     assert isinstance(outcomes[2], DatabaseUnavailableError)
     assert deployed.count("token_idempotency_keys") == deployed.count("payment_tokens") == 3
@@ -179,7 +179,7 @@ async def test_a_new_initial_key_gets_one_of_two_owners(deployed: Deployment) ->
     )
 
     kinds = Counter(type(outcome) for outcome in outcomes)
-    assert kinds == {type(None): 6, UnknownDeviceError: 6}
+    assert kinds == {CounterVerdict: 6, UnknownDeviceError: 6}
     assert deployed.count("token_idempotency_keys") == deployed.count("payment_tokens") == 7
 
 
@@ -214,7 +214,7 @@ async def test_a_server_that_ends_a_batch_loses_nothing(
 
     again = await outcomes_of(deployed.store, creates)
 
-    assert again == [None] * 10
+    assert again == [CounterVerdict.FRESH] * 10
     assert deployed.count("token_idempotency_keys") == deployed.count("payment_tokens") == 11
 
 
@@ -267,7 +267,7 @@ async def test_a_storm_of_everything(deployed: Deployment, seed: int) -> None:
 
 async def tokens(deployed: Deployment, days: list[int]) -> list[Token]:
     creates = [create(ttl=timedelta(hours=1, days=day)) for day in days]
-    assert await outcomes_of(deployed.store, creates) == [None] * len(days)
+    assert await outcomes_of(deployed.store, creates) == [CounterVerdict.FRESH] * len(days)
     return [new.stored.token for new in creates]
 
 

@@ -181,6 +181,14 @@ class Deployment:
         """A create request of a new terminal, in good order but for ``changes``."""
         return self.terminal().create_body(MERCHANT, card, part) | changes
 
+    def bodies(self, number: int) -> list[dict[str, Any]]:
+        """Create requests of one terminal, read after read."""
+        terminal = self.terminal()
+        return [
+            terminal.create_body(MERCHANT, PUBLISHED_CARDS[0], PartFormat.TRACK2)
+            for _ in range(number)
+        ]
+
     @contextmanager
     def _environment_set(self, changes: dict[str, str]) -> Iterator[None]:
         """The environment of a command, within this process.

@@ -76,7 +76,7 @@ def read_magtek_emv(frame: bytes) -> OpenedFrame:
         ciphertexts=(required(elements, _CIPHERTEXT, "the ciphertext"),),
         assemble=assemble,
         serial=serial_of(elements, _SERIAL),
-        mac=_mac(data, start, end, elements),
+        mac=_mac(data, end - start, data[end:], elements),
     )
 
 
@@ -113,14 +113,15 @@ def _without_padding(plaintext: SensitiveBytes, padding: int) -> SensitiveBytes:
     return content
 
 
-def _mac(data: bytes, start: int, end: int, elements: Sequence[TLVElement]) -> FrameMAC | None:
-    rest = data[end:]
+def _mac(
+    data: bytes, container: int, rest: bytes, elements: Sequence[TLVElement]
+) -> FrameMAC | None:
     if not rest:
         return None
     padding, mac = rest[:-_MAC_BYTES], rest[-_MAC_BYTES:]
-    covered = len(data) - _MAC_BYTES
-    # The manuals differ in whether the length in front counts towards whole blocks.
-    in_blocks = covered % _BLOCK == 0 or (covered - start) % _BLOCK == 0
+    padded = container + len(padding)
+    # The manuals differ in whether the length in front counts towards whole blocks; some interfaces then leave it out.
+    in_blocks = padded % _BLOCK == 0 or (padded + _LENGTH_BYTES) % _BLOCK == 0
     if len(mac) < _MAC_BYTES or len(padding) >= _BLOCK or any(padding) or not in_blocks:
         raise refused("has more after F9 than zeros up to a block and a MAC of 4 bytes")
     if not any(mac):

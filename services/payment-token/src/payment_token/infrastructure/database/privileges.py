@@ -33,7 +33,11 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "token_idempotency_keys": (
             "SELECT, INSERT, UPDATE (token_id, fingerprint, fingerprint_key, created_at, expires_at)"
         ),
-        "device_initial_keys": "SELECT, INSERT",
+        "device_initial_keys": (
+            "SELECT, INSERT, UPDATE (high_water, seen, first_seen_at, last_seen_at, tokens)"
+        ),
+        "failed_attempts": "SELECT, INSERT, UPDATE (failures, last_at)",
+        # A terminal becomes active by a function, so that a stolen one is not brought back by this role.
         "devices": "SELECT",
         "base_derivation_keys": "SELECT",
         "api_keys": "SELECT",
@@ -71,9 +75,9 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
             " UPDATE (service_key, sealed_pan)"
         ),
         "token_idempotency_keys": "SELECT (fingerprint_key, expires_at)",
-        "base_derivation_keys": "SELECT, INSERT, UPDATE (retired_at)",
+        "base_derivation_keys": "SELECT, INSERT, UPDATE (retired_at, replay_rule)",
         "devices": "SELECT, INSERT, UPDATE (initial_key_ids)",
-        "device_initial_keys": "SELECT, INSERT",
+        "device_initial_keys": "SELECT, INSERT, UPDATE (high_water, seen)",
         "api_keys": "SELECT, INSERT, UPDATE (revoked_at, expires_at, replaced_by)",
         "api_key_uses": "SELECT",
     },
@@ -94,6 +98,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "token_idempotency_keys": "SELECT, UPDATE (created_at), DELETE",
         "worker_token_uses": "SELECT, DELETE",
         "worker_limit_windows": "SELECT, DELETE",
+        "failed_attempts": "SELECT, DELETE",
     },
     AUDITOR: {
         **_SCHEMA_VERSION,

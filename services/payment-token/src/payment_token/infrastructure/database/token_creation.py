@@ -2,15 +2,15 @@
 
 The batch writes what is plain: the key versions are active, the clocks agree, the initial key is known to be this
 terminal's and its counter is fresh, the idempotency key is free. It makes no binding, waits for a claim of somebody else's for
-a moment only, and leaves undecided what it could not write. Whatever is undecided is created alone, in the order of locks that
-holds everywhere: key versions, device, initial key, idempotency key.
+a moment only, and leaves undecided what it could not write. Whatever is undecided is created alone.
 
-Whether a counter is fresh is decided under the lock of its initial key and before the claims, by the newest version of the row;
-it counts as used only where the claim is won, so that a request that fails uses up nothing of its terminal. What is decided
-here in SQL for a batch is :class:`payment_token.domain.counter_window.CounterWindow`.
+Whether a counter is fresh is decided under the lock of its initial key, by the newest version of the row; it counts as used
+only where the claim is won, so that a request that fails uses up nothing of its terminal. What is decided here in SQL for a
+batch is :class:`payment_token.domain.counter_window.CounterWindow`.
 
-Initial keys are locked, and claims inserted, in the order of their names, so that two processes with the same ones wait for
-each other in one direction.
+A batch locks initial keys, and then inserts claims, each in the order of their names, so that two processes with the same
+ones wait for each other in one direction. What is alone does the claim first: who waits for a key that is held keeps no terminal
+waiting. A batch that has the terminal of one and wants its key gives up after a moment, so neither waits for the other.
 """
 
 from collections.abc import Sequence
@@ -128,9 +128,9 @@ WITH arrived AS (
 ), moved AS (
     UPDATE device_initial_keys AS terminal
        SET high_water = by_terminal.newest,
-           seen = (seen >> least(by_terminal.newest - high_water, {WINDOW})::int) | by_terminal.bits,
+           seen = (terminal.seen >> least(by_terminal.newest - terminal.high_water, {WINDOW})::int) | by_terminal.bits,
            last_seen_at = now(),
-           tokens = tokens + by_terminal.tokens
+           tokens = terminal.tokens + by_terminal.tokens
       FROM (SELECT bdk_id, initial_key_id, newest, count(*) AS tokens,
                    bit_or(CASE WHEN newest - counter < {WINDOW} THEN set_bit({_NONE_SEEN}, (newest - counter)::int, 1)
                                ELSE {_NONE_SEEN} END) AS bits
@@ -219,13 +219,14 @@ class TokenCreation:
     async def _create(self, new: NewToken) -> CounterVerdict:
         async with connection_of(self._pool) as connection:
             await _check_keys_and_clock(connection, new)
+            if not await self._claim(connection, new):
+                raise _CameSecondError
             terminal = _terminal_of(new)
             window = await _bound_terminal(connection, terminal)
             verdict = window.verdict(new.binding.counters)
             if not verdict.is_fresh and new.binding.replay_rule is ReplayRule.REJECT:
-                await _refuse(connection, new, verdict)
-            if not await self._claim(connection, new):
-                raise _CameSecondError
+                replayed = verdict is CounterVerdict.REPLAYED
+                raise KSNReplayedError if replayed else KSNBehindWindowError
             await connection.execute(_INSERT, new_row(new))
             used = window.used(new.binding.counters)
             await connection.execute(
@@ -298,13 +299,6 @@ async def _bound_terminal(
     if row is None:
         raise UnknownDeviceError
     return CounterWindow(row[0], 0 if row[1] is None else int(row[1][::-1], 2))
-
-
-async def _refuse(connection: AsyncConnection, new: NewToken, verdict: CounterVerdict) -> None:
-    """A statement of its own sees what was committed while this one waited for its terminal: its own first attempt, perhaps."""
-    if await _find_claim(connection, new.stored.token.merchant_id, new.idempotency_key):
-        raise _CameSecondError
-    raise KSNReplayedError if verdict is CounterVerdict.REPLAYED else KSNBehindWindowError
 
 
 def _bits(seen: int) -> str:
