@@ -34,6 +34,7 @@ tests=(
     tests/integration/test_audit_record_texts.py
     tests/integration/test_completion_race.py
     tests/unit/audit/test_chain_writer.py
+    tests/unit/reader_frames/test_frames_stay_hidden.py
 )
 
 "$root/scripts/install.sh" --with-dev

@@ -1,9 +1,12 @@
 """A card that is used nowhere else runs through everything, and is then looked for everywhere."""
 
+import base64
 import json
 import subprocess
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +19,17 @@ from payment_token.domain.device_payload import KeyVariant, PartFormat
 from payment_token.infrastructure.database.embedded import EmbeddedServer
 from tests.support.card_number_scanner import find, planted
 from tests.support.deployment import MERCHANT, Deployment, RunningService
+from tests.support.reader_frames import BDK, IDTECHSwipe, in_envelope
 
 # A published test number, a name, and discretionary data that stand in no other test.
 CANARY = PublishedCard("4000056655665556", "3109", "226", "CANARY/YELLOW")
 DISCRETIONARY = "0000000000000"
-SECRETS = (CANARY.pan, CANARY.name, f"={CANARY.expiry_yymm}{CANARY.service_code}{DISCRETIONARY}")
+# What an ID TECH reader tells of a track beside its ciphertext: without a key, so that a few thousand guesses find the card.
+HASH = sha1(CANARY.track2.encode(), usedforsecurity=False).hexdigest()
+SECRETS = (
+    *(CANARY.pan, CANARY.name, f"={CANARY.expiry_yymm}{CANARY.service_code}{DISCRETIONARY}"),
+    *(HASH, HASH.upper()),
+)
 FORMATS = (PartFormat.TRACK1, PartFormat.TRACK2, PartFormat.EMV_TLV, PartFormat.CARD_JSON)
 
 
@@ -84,6 +93,11 @@ def run_through_everything(deployment: Deployment, service: RunningService) -> d
             for field in ("scheme", "key_variant", "mode", "cipher"):
                 note(f"wrong {field} {part}", service.create(pos, broken(body, field)))
             note(f"other format {part}", service.create(pos, mislabelled(body)))
+        for name, message in messages(deployment).items():
+            key = uuid.uuid4().hex
+            created = note(name, service.create(pos, message, key))
+            note(f"{name}, again", service.create(pos, message, key))
+            assert created.status_code == (201 if name == "message" else 422), created.text
         for name, changes in in_clear(deployment).items():
             answer = note(
                 name, service.create(pos, canary_body(deployment, PartFormat.TRACK2) | changes)
@@ -139,6 +153,44 @@ def mislabelled(body: dict[str, Any]) -> dict[str, Any]:
     other = "track2" if part["format"] != "track2" else "track1"
     return body | {
         "encrypted_payload": body["encrypted_payload"] | {"parts": [part | {"format": other}]}
+    }
+
+
+def messages(deployment: Deployment) -> dict[str, dict[str, Any]]:
+    """A reader's whole message, and what becomes of it on a bad line or in the wrong hands."""
+    device = "canary-reader"
+    deployment.run(
+        *("bdk", "import", "--id", device, "--algorithm", "tdes-2key"),
+        *("--component", BDK.reveal().hex()),
+    )
+    deployment.run(
+        *("devices", "register", "--device-id", device, "--merchant", MERCHANT, "--bdk", device)
+    )
+    masked = f"%*4000********5556^{CANARY.name}^***?".encode().ljust(len(CANARY.track1), b"*")
+    swipe = IDTECHSwipe(
+        tracks=(CANARY.track1.encode(), CANARY.track2.encode(), b""), masked=(masked, b"", b"")
+    )
+    frame, unknown_hash = swipe.enhanced(), bytearray(swipe.enhanced()[3:-3])
+    unknown_hash[-11] ^= 1
+    frames = {
+        "message": frame,
+        "message, damaged": frame[:30] + b"?" + frame[31:],
+        "message, cut": frame[:-30],
+        "message, another hash": in_envelope(bytes(unknown_hash)),
+        "message, in clear": replace(
+            swipe, masked=swipe.tracks, sent=0x80, hashes=[bytes.fromhex(HASH)]
+        ).enhanced(),
+        "message, typed": frame.hex().encode()[:-4],
+    }
+    return {
+        name: {
+            "merchant_id": MERCHANT,
+            "device_id": device,
+            "encrypted_payload": {
+                "parts": [{"format": "idtech-msr", "frame": base64.b64encode(text).decode()}]
+            },
+        }
+        for name, text in frames.items()
     }
 
 

@@ -6,7 +6,7 @@ from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.readers import idtech_emv, magtek_emv, online_message
 from payment_token.cli.readers.tracks import FrameBuilder, Tracks
 from payment_token.domain.device_payload import Cipher, Container, KeyVariant, Mode, Scheme
-from payment_token.domain.dukpt import KSN, DerivationPath, initial_key
+from payment_token.domain.dukpt import KSN, DerivationPath, initial_key, tdes
 from payment_token.domain.dukpt.payload_key import payload_key
 from payment_token.domain.payload_cipher import decrypt, encrypt
 from payment_token.domain.sensitive import SecretKey, SensitiveBytes
@@ -34,9 +34,14 @@ def data_key(of: KSN) -> SecretKey:
     return payload_key(path.transaction_key(of), of, KeyVariant.DATA_REQUEST, Cipher.TDES_2KEY)
 
 
-def encrypting(clear: bytes) -> bytes:
+def mac_key(of: KSN) -> SecretKey:
+    path = DerivationPath(of.scheme, initial_key(BDK, of))
+    return tdes.variant_key(path.transaction_key(of), tdes.MAC_REQUEST_MASK)
+
+
+def encrypting(clear: bytes, of: KSN | None = None) -> bytes:
     padded = SensitiveBytes(clear + bytes(-len(clear) % 8))
-    return encrypt(data_key(ksn()), Cipher.TDES_2KEY, Mode.CBC, None, padded)
+    return encrypt(data_key(of or ksn()), Cipher.TDES_2KEY, Mode.CBC, None, padded)
 
 
 def decrypted(ciphertexts: Sequence[bytes], ksn_text: str = KSN_TEXT) -> list[SensitiveBytes]:

@@ -24,21 +24,25 @@ _KINDS: dict[type[InvalidInputError], DeviceEventKind] = {
 }
 
 
-def event_of(error: InvalidInputError, request: TokeniseRequest) -> DeviceEvent | None:
-    """``None`` for what is no news of a terminal, such as a field that is not valid."""
+def event_of(
+    error: InvalidInputError, request: TokeniseRequest, ksn: str | None
+) -> DeviceEvent | None:
+    """``ksn`` is what request or message state. ``None`` for what is no news of a terminal, such as a field that is not valid."""
     for kind_of_error, kind in _KINDS.items():
         if isinstance(error, kind_of_error):
             stage = error.stage if isinstance(error, DecryptionFailedError) else ""
-            return device_event(kind, request, stage)
+            return device_event(kind, request, ksn, stage)
     return None
 
 
-def device_event(kind: DeviceEventKind, request: TokeniseRequest, detail: str) -> DeviceEvent:
+def device_event(
+    kind: DeviceEventKind, request: TokeniseRequest, ksn: str | None, detail: str
+) -> DeviceEvent:
     return DeviceEvent(
         kind,
         request.merchant_id,
         request.device_id,
-        normalised_ksn(request.payload.ksn) if request.payload.ksn else "",
+        normalised_ksn(ksn) if ksn else "",
         request.api_key_id,
         detail,
     )

@@ -22,7 +22,7 @@ from payment_token.domain.card_data import (
 )
 from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.decrypt_payload import DecryptPayload
-from payment_token.domain.device_events import DeviceEvent, DeviceEventKind, DeviceEvents
+from payment_token.domain.device_events import DeviceEventKind, DeviceEvents
 from payment_token.domain.enrolment import (
     Device,
     Enrolment,
@@ -50,6 +50,7 @@ from payment_token.domain.ports import (
     TokenStore,
     VersionedKeys,
 )
+from payment_token.domain.reader_frames.stated_payload import StatedPayload, stated_payload
 from payment_token.domain.refused_create import device_event, event_of
 from payment_token.domain.request_fingerprint import request_fingerprint
 from payment_token.domain.sealing import Purpose, Random, seal
@@ -124,17 +125,20 @@ class Tokenise:
         self._random = random
 
     async def __call__(self, request: TokeniseRequest) -> Tokenised:
+        ksn = request.payload.ksn
         try:
-            return await self._tokenise(request)
+            stated = stated_payload(request.payload)
+            ksn = stated.payload.ksn
+            return await self._tokenise(request, stated)
         except InvalidInputError as error:
-            event = event_of(error, request)
+            event = event_of(error, request, ksn)
             if event is not None:
                 await self._device_events.note(event)
             raise
 
-    async def _tokenise(self, request: TokeniseRequest) -> Tokenised:
+    async def _tokenise(self, request: TokeniseRequest, stated: StatedPayload) -> Tokenised:
         ttl = self._ttl(request)
-        attempt = AttemptName(request.api_key_id, normalised_ksn(request.payload.ksn))
+        attempt = AttemptName(request.api_key_id, normalised_ksn(stated.payload.ksn))
         # 1. an earlier request under the same key answers before device state and custodian are asked
         arrival = await self._arrivals.look_up(
             request.merchant_id,
@@ -145,7 +149,7 @@ class Tokenise:
         if arrival.claim is not None:
             return await self._replay(request, arrival.claim)
         # 2. to 4.
-        payload = self._settle(request, arrival.enrolment)
+        payload = self._settle(request, stated, arrival.enrolment)
         if isinstance(payload, AEADPayload):
             read = await self._read(request, payload)
         else:
@@ -165,7 +169,8 @@ class Tokenise:
             if isinstance(outcome, Claim):
                 return await self._replay(request, outcome)
             if outcome is not CounterVerdict.FRESH:
-                await self._device_events.note(_accepted(request, outcome))
+                accepted = device_event(_ACCEPTED[outcome], request, stated.payload.ksn, "accepted")
+                await self._device_events.note(accepted)
             return Tokenised(new.stored.token, replayed=False)
         raise EncryptionKeyOverdueError
 
@@ -202,12 +207,14 @@ class Tokenise:
         )
         return _Read(card, binding)
 
-    def _settle(self, request: TokeniseRequest, enrolment: Enrolment) -> SettledPayload:
-        ksn, scheme = request.payload.ksn, request.payload.scheme
+    def _settle(
+        self, request: TokeniseRequest, stated: StatedPayload, enrolment: Enrolment
+    ) -> SettledPayload:
+        ksn, scheme = stated.payload.ksn, stated.payload.scheme
         admit(enrolment, self._rules.registration)
         bdk = choose_bdk(enrolment, ksn, scheme)
         payload = settle_payload(
-            request, bdk, enrolment.device, profile_required=self._rules.profile_required
+            request, stated, bdk, enrolment.device, profile_required=self._rules.profile_required
         )
         _check_initial_key(enrolment.device, payload)
         return payload
@@ -255,10 +262,6 @@ class Tokenise:
                 self._random,
             )
         return StoredToken(token, sealed_pan, sealed_sad, deadline, sad_destroyed_at=None)
-
-
-def _accepted(request: TokeniseRequest, verdict: CounterVerdict) -> DeviceEvent:
-    return device_event(_ACCEPTED[verdict], request, "accepted")
 
 
 _ACCEPTED = {

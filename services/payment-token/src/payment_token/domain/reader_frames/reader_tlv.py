@@ -8,7 +8,7 @@ from payment_token.domain.reader_frames.frame_refusal import refused
 from payment_token.domain.tlv import TLVElement, TLVError, read_elements
 
 _MAX_BYTES = 8192
-_HEXADECIMAL = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]+")
 _KSN_BYTES = (8, 10, 12)
 _FAULTS = {
     "count": "has more elements than any reader sends",
@@ -23,7 +23,8 @@ def message_bytes(frame: bytes) -> bytes:
     """The bytes, also where a terminal's software gives them as hexadecimal text. Raises InvalidFieldError."""
     text = frame.strip()
     # No message in TLV is made of the bytes of sixteen characters only.
-    data = bytes.fromhex(text.decode("ascii")) if _HEXADECIMAL.fullmatch(text) else frame
+    is_text = len(text) % 2 == 0 and _HEXADECIMAL.fullmatch(text)
+    data = bytes.fromhex(text.decode("ascii")) if is_text else frame
     if len(data) > _MAX_BYTES:
         raise refused(f"is longer than {_MAX_BYTES} bytes")
     return data

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from payment_token.domain.device_aead import AEADKeyName, device_key, open_part
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, PartFormat, Scheme
 from payment_token.domain.dukpt import KSN, aes, initial_key, payload_key, tdes
+from payment_token.domain.dukpt.retail_mac import retail_mac
 from payment_token.domain.enrolment import BDKAlgorithm
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.key_check_value import key_check_value
@@ -12,7 +13,7 @@ from payment_token.domain.keys import NamedKey
 from payment_token.domain.payload_cipher import decrypt
 from payment_token.domain.sealing import Binding, Purpose, SealedRecord, open_record
 from payment_token.domain.self_test.known_answer import KnownAnswer
-from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.token_id import TokenId
 
 _TDES_BDK = SecretKey(bytes.fromhex("0123456789ABCDEFFEDCBA9876543210"))
@@ -63,6 +64,11 @@ def _tdes_data() -> bytes:
     return decrypt(key, Cipher.TDES_2KEY, Mode.CBC, None, ciphertext).reveal()
 
 
+def _tdes_mac() -> bytes:
+    key = tdes.variant_key(_tdes_transaction_key(), tdes.MAC_REQUEST_MASK)
+    return retail_mac(key, SensitiveBytes(_DATA))
+
+
 def _aes_transaction_key(bdk: bytes) -> SecretKey:
     ksn = KSN.from_hex(_AES_KSN, Scheme.DUKPT_AES)
     return aes.transaction_key(initial_key(SecretKey(bdk), ksn), ksn)
@@ -106,6 +112,12 @@ SCHEMES = (
         "ANSI X9.24-1:2009 §A.4.2",
         _tdes_data,
         _DATA.ljust(24, b"\0").hex(),
+    ),
+    KnownAnswer(
+        "TDES DUKPT, MAC",
+        "moov-io/dukpt pkg/des/des_test.go",
+        _tdes_mac,
+        "9CCC78173FC4FB64",
     ),
     KnownAnswer(
         "TDES key check value",
