@@ -89,6 +89,10 @@ COMMANDS = {
     "api-keys": Command(
         "api_keys:app", "API keys of POS integrators.", more={"list": "api_keys_listed:list_keys"}
     ),
+    "diagnose": Command(
+        "diagnose:diagnose",
+        "Find out how a payload was encrypted, or why it does not decrypt. Development keystore only.",
+    ),
     "simulate": Command("simulate:app", "Terminals in software."),
 }
 
