@@ -43,6 +43,7 @@ MAY_HOLD_A_BDK = (
     "payment_token.infrastructure.custody.pkcs11_token",
     # Published ones, with known answers.
     "payment_token.domain.self_test",
+    "payment_token.domain.diagnosis.published_keys",
 )
 
 

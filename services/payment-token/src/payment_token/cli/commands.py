@@ -91,7 +91,7 @@ COMMANDS = {
     ),
     "diagnose": Command(
         "diagnose:diagnose",
-        "Find out how a payload was encrypted, or why it does not decrypt. Development keystore only.",
+        "Find out how a payload was encrypted, or why it does not decrypt.",
     ),
     "simulate": Command("simulate:app", "Terminals in software."),
 }

@@ -41,7 +41,7 @@ def lines(diagnosis: Diagnosis, before: Sequence[Remark]) -> Iterator[str]:
     yield from _as_points(before)
     if diagnosis.findings:
         yield from _found(diagnosis)
-    elif diagnosis.keys:
+    elif diagnosis.combinations:
         yield f"Nothing in {_tried(diagnosis)} gives card data."
         yield from _nearest(diagnosis.closest)
     yield from _as_points(diagnosis.remarks)

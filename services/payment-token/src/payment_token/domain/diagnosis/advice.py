@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from payment_token.domain.device_payload import KeyVariant
 from payment_token.domain.diagnosis.inquiry import Finding, Inquiry
+from payment_token.domain.diagnosis.published_keys import digits_of, is_published
 from payment_token.domain.diagnosis.ranking import chosen_by_service
 from payment_token.domain.diagnosis.remark import Mistake, Remark
 from payment_token.domain.enrolment import BaseDerivationKey
@@ -66,6 +67,9 @@ def _unused_iv(found: Finding, inquiry: Inquiry) -> Iterator[Remark]:
 
 def _key(found: Finding, bdks: Sequence[BaseDerivationKey]) -> Iterator[Remark]:
     attempt, name = found.attempt, found.attempt.bdk.bdk_id
+    if is_published(attempt.bdk):
+        yield _import_published(attempt.bdk)
+        return
     if attempt.algorithm is not attempt.bdk.algorithm:
         yield Remark(
             Mistake.OTHER_ALGORITHM,
@@ -88,9 +92,21 @@ def _key(found: Finding, bdks: Sequence[BaseDerivationKey]) -> Iterator[Remark]:
         )
 
 
+def _import_published(bdk: BaseDerivationKey) -> Remark:
+    return Remark(
+        Mistake.PUBLISHED_KEY,
+        "The terminal has a key that is published for tests, and this deployment has not. Import it: payment-token bdk"
+        f" import --id {bdk.bdk_id} --algorithm {bdk.algorithm} --component {digits_of(bdk)}",
+    )
+
+
 def _profile(found: Finding) -> Iterator[Remark]:
     bdk = found.attempt.bdk
-    if found.attempt.variant is None or found.attempt.algorithm is not bdk.algorithm:
+    if (
+        found.attempt.variant is None
+        or is_published(bdk)
+        or found.attempt.algorithm is not bdk.algorithm
+    ):
         return
     taken, found_profile = bdk.profile.over(bdk.encryption_defaults), found.profile
     names = ("key_variant", "cipher", "mode", "iv", "container")

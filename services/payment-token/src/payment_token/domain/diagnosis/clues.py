@@ -20,10 +20,14 @@ from payment_token.domain.sensitive import SensitiveBytes
 
 @dataclass(frozen=True, slots=True)
 class Clue:
-    """``rank`` is how close it is: the lower the closer. The text is one line, and holds nothing of the plaintext."""
+    """``rank`` is how close it is: the lower the closer; of one rank, the more ``blocks`` read.
+
+    The text is one line, and holds nothing of the plaintext.
+    """
 
     rank: int
     text: str
+    blocks: int = 0
 
 
 class _Start(NamedTuple):
@@ -45,6 +49,7 @@ _TAIL = re.compile(rb"[ -_]{7,}\?[ -_]?(?:\x00*|\xff*|[\x01-\x10]*)")
 _BARE_PAN = re.compile(rb"[0-9]{12,19}")
 _HEX = re.compile(rb"[0-9A-Fa-f]{24,}")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
+_TRACK_BLOCK = re.compile(rb"[ -_]*(?:\x00*|\xff*|[\x01-\x10]*)")
 _TEXT = re.compile(rb"[ -~]{20,}")
 
 
@@ -77,7 +82,9 @@ def _wrong_iv(data: bytes, mode: Mode, block: int) -> Clue | None:
             " Send that block as iv, and the rest as ciphertext",
         )
     if _TAIL.fullmatch(rest.reveal()):
-        return Clue(4, "all but the first block reads: the IV is another one")
+        return Clue(
+            4, "all but the first block reads: the IV is another one, or the first block is missing"
+        )
     return None
 
 
@@ -126,9 +133,9 @@ def _start(data: bytes, mode: Mode, block: int) -> Clue | None:
                 " CTR, which no profile has",
             )
         stage = refusal(part_format, SensitiveBytes(data))
-        return Clue(
-            5, f"starts like a {name}, and then is none ({stage}): {_where(data, whole, block)}"
-        )
+        reads, where = _where(data, whole, block)
+        text = f"starts like a {name}, and then is none ({stage}): {where}"
+        return Clue(5, text, reads)
     return None
 
 
@@ -140,13 +147,14 @@ def _plausible(data: bytes, part_format: PartFormat) -> bool:
     return re.match(r"[0-9]{12,}(?:d[0-9]{7}|f*\Z|\Z)", digits) is not None
 
 
-def _where(data: bytes, first: int, block: int) -> str:
-    """Which block is the first that a track cannot have."""
+def _where(data: bytes, first: int, block: int) -> tuple[int, str]:
+    """How many blocks a track can have, and which is the first that it cannot."""
     blocks = [data[at : at + block] for at in range(0, len(data), block)]
     for number in range(first, len(blocks)):
-        if not re.fullmatch(rb"[ -_]*(?:\x00*|\xff*|[\x01-\x10]*)", blocks[number]):
-            return f"block {number + 1} of {len(blocks)} is the first that does not read. Was it changed or cut?"
-    return f"all {len(blocks)} blocks are text, so it is cut short, or not laid out as a card is"
+        if not _TRACK_BLOCK.fullmatch(blocks[number]):
+            place = f"block {number + 1} of {len(blocks)}"
+            return number, f"{place} is the first that does not read. Was it changed?"
+    return len(blocks), "every block is text, so it was cut short, or is not laid out as a card is"
 
 
 def _text(data: bytes, _: Mode, __: int) -> Clue | None:

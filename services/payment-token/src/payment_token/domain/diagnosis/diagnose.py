@@ -3,8 +3,9 @@
 1. read the KSN as it may be meant
 2. try every combination under each
 3. if none fits: cut what is no whole block, and try again
-4. if none fits: try the counters beside
-5. put what was found in order, and say what the service would make of it
+4. if none comes close: try the counters beside
+5. if none fits: try the keys that are published for tests
+6. put what was found in order, and say what the service would make of it
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,10 @@ from payment_token.domain.diagnosis.advice import advised
 from payment_token.domain.diagnosis.attempts import InitialKeyTried
 from payment_token.domain.diagnosis.inquiry import Closest, Diagnosis, Finding, Inquiry
 from payment_token.domain.diagnosis.neighbours import neighbours
+from payment_token.domain.diagnosis.published_keys import (
+    PUBLISHED_KEYS,
+    initial_key_of_published,
+)
 from payment_token.domain.diagnosis.ranking import in_order, why_the_first
 from payment_token.domain.diagnosis.remark import Mistake, Remark
 from payment_token.domain.diagnosis.search import Search
@@ -34,13 +39,15 @@ def diagnose(
     # 1.
     readings, remarks = read_ksn(inquiry.ksn)
     search = Search(inquiry, list(bdks), initial_key_tried)
-    # 2. to 4.
+    published = Search(inquiry, list(PUBLISHED_KEYS), initial_key_of_published)
+    # 2. to 5.
     findings = (
         list(_as_given(search, readings))
         or list(_in_whole_blocks(search, readings))
         or list(_beside(search, readings))
+        or list(_as_given(published, readings))
     )
-    # 5.
+    # 6.
     ordered = in_order(findings, bdks)
     return Diagnosis(
         findings=tuple(advised(found, inquiry, bdks) for found in ordered),
@@ -48,7 +55,7 @@ def diagnose(
         closest=() if ordered else _nearest(search.closest),
         remarks=(*remarks, *_general(inquiry, readings, search, ordered)),
         keys=len(bdks),
-        combinations=search.combinations,
+        combinations=search.combinations + published.combinations,
     )
 
 
@@ -63,7 +70,8 @@ def _in_whole_blocks(search: Search, readings: list[KSNReading]) -> Iterator[Fin
     ciphertexts = search.inquiry.ciphertexts
     if search.inquiry.frame is not None or not any(len(text) % _TDES_BLOCK for text in ciphertexts):
         return
-    for block in (_TDES_BLOCK, _AES_BLOCK):
+    longer = any(len(text) % _AES_BLOCK > _TDES_BLOCK for text in ciphertexts)
+    for block in (_TDES_BLOCK, _AES_BLOCK) if longer else (_TDES_BLOCK,):
         at_end = [text[: len(text) - len(text) % block] for text in ciphertexts]
         in_front = [text[len(text) % block :] for text in ciphertexts]
         for where, cut in (("last", at_end), ("first", in_front)):
@@ -73,6 +81,8 @@ def _in_whole_blocks(search: Search, readings: list[KSNReading]) -> Iterator[Fin
 
 
 def _beside(search: Search, readings: list[KSNReading]) -> Iterator[Finding]:
+    if search.closest:
+        return  # The key is the right one, so the KSN is as well.
     likely = [reading for reading in readings[:1] if search.keys_for(reading.ksn)]
     for reading in likely:
         keys = len(search.keys_for(reading.ksn))
@@ -108,10 +118,22 @@ def _not_part_of_it(where: str, block: int) -> Remark:
 
 
 def _nearest(closest: list[Closest]) -> tuple[Closest, ...]:
+    """One for each key and ciphertext: modes that share a first block are all alike there."""
     usual_first = sorted(
-        closest, key=lambda near: (near.clue.rank, near.attempt.variant is None, near.part)
+        closest,
+        key=lambda near: (
+            near.clue.rank,
+            -near.clue.blocks,
+            near.attempt.variant is None,
+            near.part,
+        ),
     )
-    return tuple(usual_first[:_MOST_CLOSEST])
+    best: dict[object, Closest] = {}
+    for near in usual_first:
+        attempt = near.attempt
+        name = (attempt.bdk.bdk_id, attempt.variant, attempt.oddity, attempt.cipher, near.part)
+        best.setdefault(name, near)
+    return tuple(best.values())[:_MOST_CLOSEST]
 
 
 def _general(

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from payment_token.domain.card_data import CardChecksPolicy, MaskedCard, mask, read_card
+from payment_token.domain.card_data import Brand, CardChecksPolicy, MaskedCard, mask, read_card
 from payment_token.domain.card_data.ber_tlv import read_tlv
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.errors import DecryptionFailedError
@@ -14,7 +14,7 @@ from payment_token.domain.sensitive import SensitiveBytes
 
 # ISO/IEC 4909 has the digits and separators of track 2. The service takes any text for a track 3, which it discards;
 # here that would call much a track that is none.
-_TRACK3 = re.compile(rb"[+;]?[0-9:<=>]{12,105}\??[ -~]?[\x00\xff]*")
+_TRACK3 = re.compile(rb"(?=[^=]{1,20}=)[+;]?[0-9:<=>]{12,105}\??[ -~]?[\x00\xff]*")
 _WITH_PAN = (PartFormat.TRACK1, PartFormat.TRACK2, PartFormat.EMV_TLV, PartFormat.CARD_JSON)
 # Tags of EMV 4.4 Book 3 Annex A that come with a read. Two random bytes are a tag now and then, three tags are not.
 _TAG = re.compile(
@@ -89,7 +89,11 @@ def together(clear: Sequence[tuple[PartFormat, SensitiveBytes]], now: datetime) 
     faults = [] if data.checks.luhn else ["luhn"]
     if not data.checks.expiry_valid:
         faults.append("expiry")
-    return Reading(read, mask(data), tuple(faults))
+    card = mask(data)
+    certain = all(part.certain for part in read)
+    if not certain and card.brand is Brand.UNKNOWN and not data.checks.luhn:
+        return None  # as good as chance, over thousands of attempts
+    return Reading(read, card, tuple(faults))
 
 
 def read_part(plaintext: SensitiveBytes) -> PartReading | None:

@@ -14,6 +14,7 @@ _VARIANTS, _MODES, _CIPHERS = tuple(KeyVariant), tuple(Mode), tuple(Cipher)
 
 def in_order(findings: Sequence[Finding], bdks: Sequence[BaseDerivationKey]) -> list[Finding]:
     """The likeliest first. What only almost fits is left out where something does."""
+    findings = list({found.attempt: found for found in reversed(findings)}.values())
     settled = [found for found in findings if found.settled]
     return sorted(settled or findings, key=lambda found: _rank(found, bdks))
 

@@ -23,6 +23,7 @@ class Mistake(StrEnum):
     OTHER_ALGORITHM = "other_algorithm"
     OTHER_KEY = "other_key"
     WRONG_KEY = "wrong_key"
+    PUBLISHED_KEY = "published_key"
     PIN_VARIANT = "pin_variant"
     OTHER_PROFILE = "other_profile"
     OTHER_FORMAT = "other_format"
