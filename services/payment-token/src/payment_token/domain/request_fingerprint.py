@@ -17,7 +17,6 @@ _LABEL = length_prefixed(b"payment-token/request-fingerprint/v1")
 def request_fingerprint(request: TokeniseRequest, key: NamedKey) -> bytes:
     """HMAC-SHA-256, 32 bytes."""
     payload = request.payload
-    parts = [field for part in payload.parts for field in (part.format.encode(), part.ciphertext)]
     metadata = [text.encode() for pair in sorted(request.metadata.items()) for text in pair]
     message = _LABEL + length_prefixed(
         request.merchant_id.encode(),
@@ -30,10 +29,17 @@ def request_fingerprint(request: TokeniseRequest, key: NamedKey) -> bytes:
         str(payload.mode).encode(),
         b"" if payload.iv is None else b"iv" + payload.iv,
         str(len(payload.parts)).encode(),
-        *parts,
+        *_content(payload),
         *metadata,
     )
     return hmac.digest(key.key.reveal(), message, "sha256")
+
+
+def _content(payload: EncryptedPayload) -> list[bytes]:
+    # A message of a reader is no part: none of those before it in the fingerprint says so.
+    if payload.frame is not None:
+        return [payload.frame.container.encode(), payload.frame.frame.reveal()]
+    return [field for part in payload.parts for field in (part.format.encode(), part.ciphertext)]
 
 
 def _key_name(payload: EncryptedPayload) -> str:

@@ -46,6 +46,7 @@ from payment_token.domain.ports import (
     TokenStore,
     VersionedKeys,
 )
+from payment_token.domain.reader_frames.stated_payload import StatedPayload, stated_payload
 from payment_token.domain.request_fingerprint import request_fingerprint
 from payment_token.domain.sealing import Purpose, Random, seal
 from payment_token.domain.settled_payload import SettledPayload, settle_payload
@@ -116,17 +117,18 @@ class Tokenise:
 
     async def __call__(self, request: TokeniseRequest) -> Tokenised:
         ttl = self._ttl(request)
+        stated = stated_payload(request.payload)
         # 1. an earlier request under the same key answers before device state and custodian are asked
         arrival = await self._arrivals.look_up(
             request.merchant_id,
             request.idempotency_key,
             request.device_id,
-            normalised_ksn(request.payload.ksn),
+            normalised_ksn(stated.payload.ksn),
         )
         if arrival.claim is not None:
             return await self._replay(request, arrival.claim)
         # 2. to 4.
-        read = await self._read(request, arrival.enrolment)
+        read = await self._read(request, stated, arrival.enrolment)
         for _ in range(_ATTEMPTS):
             # 5. and 6.
             new = await self._seal(request, read, ttl)
@@ -163,20 +165,24 @@ class Tokenise:
         stored.token.check_usable(self._clock.now())
         return Tokenised(stored.token, replayed=True)
 
-    async def _read(self, request: TokeniseRequest, enrolment: Enrolment) -> _Read:
-        payload = self._settle(request, enrolment)
+    async def _read(
+        self, request: TokeniseRequest, stated: StatedPayload, enrolment: Enrolment
+    ) -> _Read:
+        payload = self._settle(request, stated, enrolment)
         parts = await self._decrypt_payload(payload)
         card = read_card(parts, self._rules.card_checks, self._clock.now())
         return _Read(
             card, DeviceBinding(payload.bdk.bdk_id, payload.initial_key_id, request.device_id)
         )
 
-    def _settle(self, request: TokeniseRequest, enrolment: Enrolment) -> SettledPayload:
-        ksn, scheme = request.payload.ksn, request.payload.scheme
+    def _settle(
+        self, request: TokeniseRequest, stated: StatedPayload, enrolment: Enrolment
+    ) -> SettledPayload:
+        ksn, scheme = stated.payload.ksn, stated.payload.scheme
         admit(enrolment, self._rules.registration)
         bdk = choose_bdk(enrolment, ksn, scheme)
         payload = settle_payload(
-            request, bdk, enrolment.device, profile_required=self._rules.profile_required
+            request, stated, bdk, enrolment.device, profile_required=self._rules.profile_required
         )
         _check_initial_key(enrolment.device, payload)
         return payload

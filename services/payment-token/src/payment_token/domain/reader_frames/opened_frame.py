@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from payment_token.domain.device_payload import PartFormat
+from payment_token.domain.device_payload import Cipher, KeyVariant, PartFormat
 from payment_token.domain.sensitive import SensitiveBytes
 
 ClearParts = Sequence[tuple[PartFormat, SensitiveBytes]]
@@ -24,7 +24,7 @@ class OpenedFrame:
 
     ``assemble`` takes the plaintexts in the same order, and gives the parts of the read in clear; it raises
     DecryptionFailedError for plaintexts that are not what the message says of them. ``serial`` is the reader's own serial
-    number, where the message states one.
+    number, where the message states one. ``cipher`` and ``key_variant`` likewise: request and profile must agree with them.
     """
 
     ksn: str
@@ -32,3 +32,5 @@ class OpenedFrame:
     assemble: Callable[[Sequence[SensitiveBytes]], ClearParts]
     serial: str | None = None
     mac: FrameMAC | None = None
+    cipher: Cipher | None = None
+    key_variant: KeyVariant | None = None
