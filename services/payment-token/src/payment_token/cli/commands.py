@@ -93,7 +93,9 @@ COMMANDS = {
         "diagnose:diagnose",
         "Find out how a payload was encrypted, or why it does not decrypt.",
     ),
-    "simulate": Command("simulate:app", "Terminals in software."),
+    "simulate": Command(
+        "simulate:app", "Terminals in software.", more={"fleet": "simulate_fleet:fleet"}
+    ),
 }
 
 

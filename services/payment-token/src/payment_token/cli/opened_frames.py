@@ -4,20 +4,16 @@ import base64
 import binascii
 import re
 import sys
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from payment_token.domain.device_payload import Container
+from payment_token.domain.device_payload import Container, ReaderFrame
 from payment_token.domain.errors import PaymentTokenError
+from payment_token.domain.reader_frames import open_frame as messages
+from payment_token.domain.reader_frames.frame_refusal import FRAME_FIELD
 from payment_token.domain.reader_frames.opened_frame import OpenedFrame
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.settings import ConfigurationError
-
-Opener = Callable[[SensitiveBytes], OpenedFrame]
-
-OPENERS: Mapping[Container, Opener] = {}
-"""The parser of each container. It raises a PaymentTokenError for what is no message of that container."""
 
 _LARGEST = 64 * 1024
 _HEX = re.compile(rb"(?:[0-9A-Fa-f]{2}\s*)+")
@@ -53,12 +49,9 @@ def open_frame(frame: SensitiveBytes, container: Container | None) -> tuple[Cont
     """As ``container``, or else as the first that it can be. Raises ConfigurationError, which says what each lacks."""
     refusals = []
     for name in (container,) if container else Container:
-        opener = OPENERS.get(name)
-        if opener is None:
-            refusals.append(f"{name}: not read by this release")
-            continue
         try:
-            return name, opener(frame)
+            return name, messages.open_frame(ReaderFrame(name, frame))
         except PaymentTokenError as error:
-            refusals.append(f"{name}: {getattr(error, 'stage', None) or error}")
-    raise ConfigurationError(f"--frame: no message of a reader ({'; '.join(refusals)}).")
+            refusals.append(f"{name}: {error}")
+    reasons = "; ".join(refusals).replace(f"{FRAME_FIELD}: ", "")
+    raise ConfigurationError(f"--frame: no message of a reader that is read here. {reasons}.")

@@ -31,6 +31,7 @@ _STX, _ETX = b"\x02", b"\x03"
 _ISO_CARD, _ENHANCED = 0x00, 0x80
 _ALL_DECODED = 0x3F
 _AES, _SERIAL, _KSN = 1 << 4, 1 << 7, 1 << 7
+_MASKED_TRACKS = (0, 1)
 _SERIAL_CHARACTERS = 10
 _SHOWN = 4  # digits at each end of a masked number
 
@@ -59,7 +60,7 @@ def enhanced_aes(ksn: KSN, encrypt: Encrypt, tracks: Tracks, serial: str) -> byt
 def _enhanced(ksn: KSN, encrypt: Encrypt, tracks: Tracks, serial: str, *, cipher: int) -> bytes:
     read = _as_read(tracks)
     present = [number for number, track in enumerate(read) if track]
-    clear = sum(1 << number for number in present if number < 2) | cipher  # noqa: PLR2004  never track 3
+    clear = sum(1 << number for number in present if number in _MASKED_TRACKS) | cipher
     hidden = sum(1 << number | 1 << (number + 3) for number in present) | _KSN
     if serial:
         clear |= _SERIAL

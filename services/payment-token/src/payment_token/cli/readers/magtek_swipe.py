@@ -6,16 +6,16 @@ Tracks, MagnePrint and session are encrypted each by itself, under the PIN varia
 1021, from FFFF on, over all characters in front of it, its bar included; its low byte comes first.
 """
 
+from binascii import crc_hqx
+
 from payment_token.cli.readers.tracks import Encrypt, Tracks
-from payment_token.domain.card_data import passes_luhn
 from payment_token.domain.dukpt import KSN
 
 _STATUS, _MAGNEPRINT_STATUS, _FORMAT = "0600", "A1050000", "0000"
 _MAGNEPRINT_BYTES = 54
 _SESSION = bytes(8)  # what no host has set
 _SHOWN = 4
-_BALANCING_DIGIT = 8
-_POLYNOMIAL, _START = 0x1021, 0xFFFF
+_CRC_START = 0xFFFF
 
 
 def swipe(
@@ -52,7 +52,7 @@ def _masked(track: str) -> str:
     if not track:
         return ""
     head, number, rest = _split(track)
-    masked = f"{head}{_balanced(number)}"
+    masked = f"{head}{_zeros(number)}"
     if track.startswith("%"):
         name, _, data = rest[1:].partition("^")
         return f"{masked}^{name}^{_after_expiry(data)}"
@@ -69,22 +69,9 @@ def _after_expiry(data: str) -> str:
     return data[:4] + "0" * (len(data) - 5) + data[-1]
 
 
-def _balanced(number: str) -> str:
-    """The masked number has a right check digit too, by a digit in its middle."""
-    middle = "0" * (len(number) - 2 * _SHOWN)
-    masked = number[:_SHOWN] + middle + number[-_SHOWN:]
-    if not passes_luhn(number) or len(middle) <= _BALANCING_DIGIT - _SHOWN:
-        return masked
-    tried = (
-        f"{masked[:_BALANCING_DIGIT]}{digit}{masked[_BALANCING_DIGIT + 1:]}" for digit in range(10)
-    )
-    return next(filter(passes_luhn, tried))
+def _zeros(number: str) -> str:
+    return number[:_SHOWN] + "0" * (len(number) - 2 * _SHOWN) + number[-_SHOWN:]
 
 
 def _crc(data: bytes) -> str:
-    register = _START
-    for byte in data:
-        register ^= byte << 8
-        for _ in range(8):
-            register = (register << 1 ^ (_POLYNOMIAL if register & 0x8000 else 0)) & 0xFFFF
-    return register.to_bytes(2, "little").hex().upper()
+    return crc_hqx(data, _CRC_START).to_bytes(2, "little").hex().upper()

@@ -27,6 +27,7 @@ def advised(found: Finding, inquiry: Inquiry, bdks: Sequence[BaseDerivationKey])
         *_faults(found),
         *_odd_key(found),
         *_formats(found, inquiry),
+        *_stated(found, inquiry),
         *_unused_iv(found, inquiry),
         *_key(found, bdks),
         *_profile(found),
@@ -58,6 +59,23 @@ def _formats(found: Finding, inquiry: Inquiry) -> Iterator[Remark]:
         if stated not in (None, part.format):
             text = f"Ciphertext {number} is {part.form}: send it as {part.format}, not as {stated}."
             yield Remark(Mistake.OTHER_FORMAT, text)
+
+
+def _stated(found: Finding, inquiry: Inquiry) -> Iterator[Remark]:
+    """A message may say under which variant and cipher it is, and then the service goes by that."""
+    frame, attempt = inquiry.frame, found.attempt
+    if frame is None:
+        return
+    for name, says, is_under in (
+        ("key variant", frame.key_variant, attempt.variant),
+        ("cipher", frame.cipher, attempt.cipher),
+    ):
+        if says not in (None, is_under):
+            yield Remark(
+                Mistake.STATED_OTHERWISE,
+                f"The message states the {name} {says}, and is under {is_under}: decryption_failed. Correct the setting of"
+                " the reader.",
+            )
 
 
 def _unused_iv(found: Finding, inquiry: Inquiry) -> Iterator[Remark]:
