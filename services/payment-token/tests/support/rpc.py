@@ -244,8 +244,8 @@ def _part(part: Mapping[str, Any]) -> token_service_pb2.EncryptedPart:
     document = dict(part)
     if "format" in document:
         document["format"] = _number(document["format"], token_service_pb2.PartFormat.DESCRIPTOR)
-    if "ciphertext" in document:
-        document["ciphertext"] = base64.b64decode(document["ciphertext"])
+    for name in {"ciphertext", "frame"} & document.keys():
+        document[name] = base64.b64decode(document[name])
     return token_service_pb2.EncryptedPart(**document)
 
 

@@ -78,6 +78,8 @@ async def _read_bounded(request: Request, limit: int) -> bytes:
 def _place(location: tuple[int | str, ...], kind: str) -> str:
     # Names that the caller made up (unknown fields, metadata keys) are values: they could hold a card number.
     steps = list(location[:-1] if kind == "extra_forbidden" else location)
+    # The tag of a union is no field: it stands in angle brackets.
+    steps = [step for step in steps if not str(step).startswith("<")]
     if "metadata" in steps:
         steps = steps[: steps.index("metadata") + 1]
     return ".".join(str(step) for step in steps) or "body"

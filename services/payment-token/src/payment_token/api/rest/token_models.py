@@ -5,31 +5,58 @@ import binascii
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Strict,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.config import JsonDict
 from pydantic_core import to_json
 
 from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.device_payload import (
     Cipher,
+    Container,
     EncryptedPart,
     EncryptedPayload,
     KeyVariant,
     Mode,
     PartFormat,
+    ReaderFrame,
     Scheme,
 )
 from payment_token.domain.errors import CleartextCardDataError
 from payment_token.domain.identifiers import DEVICE_ID, MERCHANT_ID, DeviceId, MerchantId
+from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.domain.token import Token
 from payment_token.domain.tokenise_request import TokeniseRequest
 
 PARTS_LIMIT = 8
+FRAME_LIMIT_BYTES = 16 * 1024
+
+# How a part is taken. No field has such a name.
+CIPHERTEXT_TAG, FRAME_TAG = "<ciphertext>", "<frame>"
+_CONTAINERS = frozenset(container.value for container in Container)
 
 # ";4111111111111111=30122010000012345678?", padded with zeros, under the BDK that ANSI X9.24-3 publishes for testing
 # (FEDCBA9876543210F1F1F1F1F1F1F1F1) and the KSN below. A test decrypts it.
 EXAMPLE_KSN = "123456789012345600000001"
 EXAMPLE_CIPHERTEXT = "INTzKI5wW4U43LVx9m5DViSUffdJYGl1YnzGNkcLWRDW8B3IZyQxgHpac1oyrpfn"
+# A swipe that an ID TECH manual (80096504-001, 10.7.1) has as its example, under a BDK for testing as well.
+EXAMPLE_FRAME = (
+    "An0BAD9II2slKjQyNjYqKioqKioqKjk5OTleQlVTSCBKUi9HRU9SR0UgVy5NUl4qKioqKioqKioqKioqKioqKioqKioqKioqKioqKioqPyo7NDI2Nioq"
+    "KioqKioqOTk5OT0qKioqKioqKioqKioqKio/KjszMzMzMzMzMzMzNzY3Njc2MDcwNzA3NzY3Njc2MzMzMzMzMzMzMzc2NzY3NjA3MDcwNzc2NzY3NjMz"
+    "MzMzMzMzMzM3Njc2NzYwNzA3MDc3Njc2NzYzMzMzMzMzMzMzNzY3Njc2MDcwNz8yhj6ePaKORVso93Nrd+R6ZO3aO/A6BuRPMdGBjAvNejU/sa1w79MP"
+    "/D2gik+8k3LlfotAhIuuqj/nJLNVDi9LIj5r8mS+rp45FCtkjNtR+42vjqW2ORPSlBm2dYL8zOmzcmYPA2aMxFMhbZRJxrZ+8zQYrIj2Xh237U0Qlz+Z"
+    "38hGP/bfETtiJsSJip01UFfsrxGlWY8CyjFimUkBGQAAAAABOZ8D"
+)
 
 _EXAMPLE_TOKEN: JsonDict = {
     "payment_token": "pt_dbjthkgnpfsqmnqrpdtdfkfcgtdhhdpchcdv",
@@ -72,20 +99,28 @@ def _from_hex(value: object) -> object:
     return bytes.fromhex(value)
 
 
+def _frame(value: object) -> object:
+    frame = _from_base64(value)
+    if not isinstance(frame, bytes) or len(frame) > FRAME_LIMIT_BYTES:
+        raise ValueError(f"must be at most {FRAME_LIMIT_BYTES} bytes")
+    return SensitiveBytes(frame)
+
+
 def _is_hex(text: str) -> bool:
     return all(character in "0123456789abcdefABCDEF" for character in text)
 
 
-Base64 = Annotated[
-    bytes,
-    BeforeValidator(_from_base64),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "contentEncoding": "base64",
-            "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$",
-        }
-    ),
+_BASE64_SCHEMA: JsonDict = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)$",
+}
+Base64 = Annotated[bytes, BeforeValidator(_from_base64), WithJsonSchema(_BASE64_SCHEMA)]
+# A reader's message is cardholder data, although its tracks are encrypted.
+Frame = Annotated[
+    SensitiveBytes,
+    BeforeValidator(_frame),
+    WithJsonSchema({**_BASE64_SCHEMA, "maxLength": (FRAME_LIMIT_BYTES + 2) // 3 * 4}),
 ]
 IV = Annotated[
     bytes | None,
@@ -99,14 +134,63 @@ class StrictModel(BaseModel):
 
 
 class PartBody(StrictModel):
+    """What a terminal encrypted by itself."""
+
     format: Annotated[PartFormat, Strict(strict=False)]
     ciphertext: Base64
+
+
+class FramePartBody(StrictModel):
+    """A whole message of a card reader, as it came from the reader: ``format`` says of which family."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    format: Annotated[Container, Strict(strict=False)]
+    frame: Frame
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_a_frame(cls, part: object) -> object:
+        if isinstance(part, dict) and "ciphertext" in part:
+            raise ValueError("must have a frame in this format, and no ciphertext beside a frame")
+        return part
+
+
+def _tag(part: object) -> str:
+    """By what the part says, so that its errors speak of what its sender meant."""
+    if not isinstance(part, dict):
+        return CIPHERTEXT_TAG
+    part_format = part.get("format")
+    in_container = isinstance(part_format, str) and part_format in _CONTAINERS
+    return FRAME_TAG if "frame" in part or in_container else CIPHERTEXT_TAG
+
+
+def _frame_alone(parts: list[PartBody | FramePartBody]) -> list[PartBody | FramePartBody]:
+    if len(parts) > 1 and any(isinstance(part, FramePartBody) for part in parts):
+        raise ValueError("a frame must be the only part")
+    return parts
+
+
+def _describe_parts(schema: JsonDict) -> None:
+    """OpenAPI has no word for "alone" but that of a list of one."""
+    items = schema.pop("items")
+    if not isinstance(items, dict) or not isinstance(items["oneOf"], list):
+        raise TypeError("the parts of a payload are of two kinds")
+    ciphertexts, frame = items["oneOf"]
+    lists = ((ciphertexts, PARTS_LIMIT), (frame, 1))
+    for bound in ("type", "minItems", "maxItems"):
+        schema.pop(bound)
+    schema["oneOf"] = [
+        {"type": "array", "items": items, "minItems": 1, "maxItems": limit}
+        for items, limit in lists
+    ]
 
 
 class EncryptedPayloadBody(StrictModel):
     """``iv`` is hexadecimal, one block; null or absent means the zero block.
 
-    A DUKPT payload has a ``ksn``, one of device-aead a ``key_epoch``.
+    A DUKPT payload has a ``ksn``, one of device-aead a ``key_epoch``. ``parts`` are ciphertexts, or one frame, which states
+    the KSN itself.
     """
 
     scheme: Annotated[Scheme, Strict(strict=False)] | None = None
@@ -118,11 +202,29 @@ class EncryptedPayloadBody(StrictModel):
     cipher: Annotated[Cipher, Strict(strict=False)] | None = None
     mode: Annotated[Mode, Strict(strict=False)] | None = None
     iv: IV = None
-    parts: Annotated[list[PartBody], Field(min_length=1, max_length=PARTS_LIMIT)]
+    parts: Annotated[
+        list[
+            Annotated[
+                Annotated[PartBody, Tag(CIPHERTEXT_TAG)] | Annotated[FramePartBody, Tag(FRAME_TAG)],
+                Discriminator(_tag),
+            ]
+        ],
+        Field(min_length=1, max_length=PARTS_LIMIT, json_schema_extra=_describe_parts),
+        AfterValidator(_frame_alone),
+    ]
 
     def to_domain(self) -> EncryptedPayload:
+        first = self.parts[0]
+        frame = None
+        if isinstance(first, FramePartBody):
+            frame = ReaderFrame(first.format, first.frame)
         return EncryptedPayload(
-            parts=tuple(EncryptedPart(part.format, part.ciphertext) for part in self.parts),
+            parts=tuple(
+                EncryptedPart(part.format, part.ciphertext)
+                for part in self.parts
+                if isinstance(part, PartBody)
+            ),
+            frame=frame,
             ksn=self.ksn,
             key_epoch=self.key_epoch,
             scheme=self.scheme,

@@ -1,5 +1,6 @@
 """The names of an enumeration in the domain and in ``proto/``: the same, behind a prefix there."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -11,9 +12,9 @@ _UNSPECIFIED = "UNSPECIFIED"
 
 
 class Names(Generic[Kind]):
-    def __init__(self, kind: type[Kind], wrapper: EnumTypeWrapper) -> None:
+    def __init__(self, members: Iterable[Kind], wrapper: EnumTypeWrapper) -> None:
         prefix = wrapper.Name(0).removesuffix(_UNSPECIFIED)
-        self._numbers = {member: wrapper.Value(prefix + member.name) for member in kind}
+        self._numbers = {member: wrapper.Value(prefix + member.name) for member in members}
         self._texts = {number: member.value for member, number in self._numbers.items()}
 
     def number(self, member: Kind) -> int:

@@ -8,14 +8,21 @@ from payment_token.api.rpc.generated import token_service_pb2 as pb
 from payment_token.api.rpc.names import Names
 from payment_token.api.strict_json import check_texts
 from payment_token.domain.card_data import Brand, EntryMode
-from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, PartFormat, Scheme
+from payment_token.domain.device_payload import (
+    Cipher,
+    Container,
+    KeyVariant,
+    Mode,
+    PartFormat,
+    Scheme,
+)
 from payment_token.domain.token import Token, TokenStatus
 
 SCHEMES = Names(Scheme, pb.Scheme)
 KEY_VARIANTS = Names(KeyVariant, pb.KeyVariant)
 CIPHERS = Names(Cipher, pb.Cipher)
 MODES = Names(Mode, pb.Mode)
-PART_FORMATS = Names(PartFormat, pb.PartFormat)
+PART_FORMATS: Names[PartFormat | Container] = Names((*PartFormat, *Container), pb.PartFormat)
 STATUSES = Names(TokenStatus, pb.TokenStatus)
 BRANDS = Names(Brand, pb.CardBrand)
 ENTRY_MODES = Names(EntryMode, pb.EntryMode)
@@ -58,7 +65,12 @@ def _payload(message: pb.EncryptedPayload) -> dict[str, Any]:
 
 
 def _part(message: pb.EncryptedPart) -> dict[str, Any]:
-    return _given(format=PART_FORMATS.given(message.format)) | {"ciphertext": message.ciphertext}
+    part = _given(format=PART_FORMATS.given(message.format))
+    if message.frame:
+        part["frame"] = message.frame
+    if message.ciphertext or not message.frame:
+        part["ciphertext"] = message.ciphertext
+    return part
 
 
 def _given(**fields: Any) -> dict[str, Any]:

@@ -50,6 +50,12 @@ class PartFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PART_FORMAT_TRACK3: _ClassVar[PartFormat]
     PART_FORMAT_EMV_TLV: _ClassVar[PartFormat]
     PART_FORMAT_CARD_JSON: _ClassVar[PartFormat]
+    PART_FORMAT_IDTECH_MSR: _ClassVar[PartFormat]
+    PART_FORMAT_IDTECH_EMV: _ClassVar[PartFormat]
+    PART_FORMAT_MAGTEK_SWIPE: _ClassVar[PartFormat]
+    PART_FORMAT_MAGTEK_EMV: _ClassVar[PartFormat]
+    PART_FORMAT_MIURA_TLV: _ClassVar[PartFormat]
+    PART_FORMAT_BBPOS_TLV: _ClassVar[PartFormat]
 
 class TokenStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -102,6 +108,12 @@ PART_FORMAT_TRACK2: PartFormat
 PART_FORMAT_TRACK3: PartFormat
 PART_FORMAT_EMV_TLV: PartFormat
 PART_FORMAT_CARD_JSON: PartFormat
+PART_FORMAT_IDTECH_MSR: PartFormat
+PART_FORMAT_IDTECH_EMV: PartFormat
+PART_FORMAT_MAGTEK_SWIPE: PartFormat
+PART_FORMAT_MAGTEK_EMV: PartFormat
+PART_FORMAT_MIURA_TLV: PartFormat
+PART_FORMAT_BBPOS_TLV: PartFormat
 TOKEN_STATUS_UNSPECIFIED: TokenStatus
 TOKEN_STATUS_ACTIVE: TokenStatus
 TOKEN_STATUS_REVOKED: TokenStatus
@@ -250,12 +262,14 @@ class EncryptedPayload(_message.Message):
     def __init__(self, scheme: _Optional[_Union[Scheme, str]] = ..., ksn: _Optional[str] = ..., key_epoch: _Optional[int] = ..., key_variant: _Optional[_Union[KeyVariant, str]] = ..., cipher: _Optional[_Union[Cipher, str]] = ..., mode: _Optional[_Union[Mode, str]] = ..., iv: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[EncryptedPart, _Mapping]]] = ...) -> None: ...
 
 class EncryptedPart(_message.Message):
-    __slots__ = ("format", "ciphertext")
+    __slots__ = ("format", "ciphertext", "frame")
     FORMAT_FIELD_NUMBER: _ClassVar[int]
     CIPHERTEXT_FIELD_NUMBER: _ClassVar[int]
+    FRAME_FIELD_NUMBER: _ClassVar[int]
     format: PartFormat
     ciphertext: bytes
-    def __init__(self, format: _Optional[_Union[PartFormat, str]] = ..., ciphertext: _Optional[bytes] = ...) -> None: ...
+    frame: bytes
+    def __init__(self, format: _Optional[_Union[PartFormat, str]] = ..., ciphertext: _Optional[bytes] = ..., frame: _Optional[bytes] = ...) -> None: ...
 
 class Token(_message.Message):
     __slots__ = ("payment_token", "merchant_id", "status", "created_at", "expires_at", "card", "metadata")
