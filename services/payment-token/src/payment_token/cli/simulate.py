@@ -1,5 +1,6 @@
 """``payment-token simulate``: terminals in software, against a running service."""
 
+import json
 import time
 import uuid
 from collections import Counter
@@ -62,6 +63,9 @@ def terminal(
     api_key_file: Path | None = typer.Option(
         None, "--api-key-file", help="Default: api-key beside the .env."
     ),
+    only_print: bool = typer.Option(
+        False, "--print", help="Print the requests, one on a line, instead of sending them."
+    ),
 ) -> None:
     """A terminal that encrypts published test cards under a key that the BDK's custodian gives, and sends them."""
     settings = load_settings()
@@ -77,6 +81,9 @@ def terminal(
         return bdk.bdk_id, await inject(name, merchant, bdk, custodians, encryption)
 
     chosen, virtual = with_custody(settings, injected)
+    if only_print:
+        _print_bodies(virtual, merchant, part, count)
+        return
     headers = {"Authorization": f"Bearer {read_api_key(settings, api_key_file)}"}
     answers: Counter[str] = Counter()
     tokens: list[dict[str, str]] = []
@@ -103,6 +110,13 @@ def terminal(
     _summarise(answers, tokens, time.monotonic() - started)
     if len(tokens) < count:
         raise typer.Exit(1)
+
+
+def _print_bodies(virtual: VirtualTerminal, merchant: str, part: PartFormat, count: int) -> None:
+    for number in range(count):
+        card = PUBLISHED_CARDS[number % len(PUBLISHED_CARDS)]
+        body = virtual.create_body(merchant, card, part)
+        console.print(json.dumps(body), markup=False, soft_wrap=True)
 
 
 def _profile(name: str | None, spoken: DeviceProfile) -> DeviceProfile:

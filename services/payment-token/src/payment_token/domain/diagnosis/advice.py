@@ -133,6 +133,6 @@ def _profile(found: Finding) -> Iterator[Remark]:
         words = ", ".join(name.replace("_", "-") for name in other)
         yield Remark(
             Mistake.OTHER_PROFILE,
-            f"Neither the profile of {bdk.bdk_id} nor its defaults have this {words}: without the profile below the"
-            " answer is decryption_failed, or invalid_field.",
+            f"Neither the profile of {bdk.bdk_id} nor its defaults have this {words}. Give the profile to the device or the"
+            " key. In development a request may say it instead; elsewhere it is refused.",
         )
