@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from payment_token.cli.reader_profiles import READER_PROFILES
 from tests.support.deployment import Deployment, RunningService
 from tests.support.problems import check_nothing_was_a_defect
 
@@ -43,17 +44,23 @@ def script(deployment: Deployment, url: str) -> tuple[str, list[str]]:
             continue
         for language, text in blocks:
             if language == "bash":
-                text = re.sub(
-                    r"^DEPLOYMENT=.*", f"DEPLOYMENT={deployment.folder}", text, flags=re.MULTILINE
-                )
-                text = re.sub(r"^URL=.*", f"URL={url}", text, flags=re.MULTILINE)
-                text = re.sub(r"^export PATH=.*\n", "", text, flags=re.MULTILINE)
-                text = text.replace("/tmp/swipe.txt", str(deployment.folder / "swipe.txt"))
-                lines.append(f"echo '=== {len(said)}'\n{text}")
+                lines.append(f"echo '=== {len(said)}'\n{_here(text, deployment, url)}")
                 said.append("")
             else:
                 said[-1] += text
     return "\n".join(lines), said
+
+
+def _here(text: str, deployment: Deployment, url: str) -> str:
+    """The block, for this deployment instead of that of the quickstart."""
+    for pattern, instead in (
+        (r"^DEPLOYMENT=.*", f"DEPLOYMENT={deployment.folder}"),
+        (r"^URL=.*", f"URL={url}"),
+        (r"^export PATH=.*", ""),
+        (r"/\w+/swipe\.txt", str(deployment.folder / "swipe.txt")),
+    ):
+        text = re.sub(pattern, instead, text, flags=re.MULTILINE)
+    return text
 
 
 @pytest.fixture(scope="module")
@@ -111,8 +118,6 @@ def test_no_block_shows_a_card_number(outputs: tuple[list[str], list[str]]) -> N
 
 
 def test_each_profile_of_a_reader_is_on_the_page() -> None:
-    from payment_token.cli.reader_profiles import READER_PROFILES
-
     text = PAGE.read_text()
     assert [name for name in READER_PROFILES if f"`{name}`" not in text] == []
 

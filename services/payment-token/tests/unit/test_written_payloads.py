@@ -48,7 +48,9 @@ def test_a_ciphertext_is_read_however_it_is_written(text, mistakes):
     assert named(text) == mistakes
 
 
-@pytest.mark.parametrize("text", ["", "zz!", "4C5", "ÄÖÜ", "a" * 5 + "=" * 9, "\x00", "–"])
+@pytest.mark.parametrize(
+    "text", ["", "zz!", "4C5", "ÄÖÜ", "a" * 5 + "=" * 9, "\x00", "-", "\u2013"]
+)
 def test_what_cannot_be_read_is_said(text):
     assert written(text).data is None
     assert named(text) == ["not_ciphertext"]
@@ -98,7 +100,7 @@ def frames():
         )
 
 
-@pytest.mark.parametrize("message", frames())
+@pytest.mark.parametrize("message", list(frames()))
 def test_a_message_is_read_however_it_is_written(message, tmp_path, monkeypatch):
     file = tmp_path / "frame"
     for content in (

@@ -17,6 +17,7 @@ from payment_token.domain.sensitive import SensitiveBytes, SensitiveText
 
 _SEPARATORS = re.compile(r"[\s:,-]+")
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+")
+_ODD_HEX = re.compile(r"[0-9A-Fa-f]+")  # once an even number of digits is ruled out
 _HEX_BYTES = re.compile(rb"(?:[0-9A-Fa-f]{2}){8,}\s*")
 _BASE64_BYTES = re.compile(rb"[A-Za-z0-9+/]{10,}={0,2}\s*")
 _DATA_URL = re.compile(r"data:[^,]*;base64,")
@@ -38,7 +39,7 @@ def read_ciphertext(text: SensitiveText) -> Written:
     given = text.reveal().strip()
     data, remarks = _decoded(given)
     # Hexadecimal and base64 have runs of digits that pass for a card number now and then; other texts have not.
-    if (data is None or given.isdigit()) and find_card_number(given):
+    if (data is None or _SEPARATORS.sub("", given).isdigit()) and find_card_number(given):
         return Written(None, (_clear(),))
     if data is None:
         return Written(None, (_neither(),))
@@ -57,6 +58,8 @@ def _decoded(given: str) -> tuple[bytes | None, list[Remark]]:
     if _HEX.fullmatch(digits):
         other = [] if digits == given else [_written("hexadecimal with spaces, separators or 0x")]
         return bytes.fromhex(digits), other
+    if _ODD_HEX.fullmatch(digits):
+        return None, []
     joined = "".join(given.split())
     plain = _DATA_URL.sub("", joined, count=1)
     standard = plain.replace("-", "+").replace("_", "/").rstrip("=")
@@ -94,7 +97,8 @@ def _clear() -> Remark:
 def _neither() -> Remark:
     return Remark(
         Mistake.NOT_CIPHERTEXT,
-        "A ciphertext is neither hexadecimal (two digits a byte) nor base64: was it cut, or is a character of it another?",
+        "A ciphertext is neither hexadecimal (two digits for each byte, so an even number) nor base64: is a character lost,"
+        " or another one?",
     )
 
 
