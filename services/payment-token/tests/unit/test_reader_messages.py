@@ -7,7 +7,10 @@ import pytest
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.readers import idtech_msr, magtek_swipe
 from payment_token.cli.readers.builders import BUILDERS, builder_of
+from payment_token.cli.readers.chip_read import element
 from payment_token.cli.readers.tracks import Tracks, with_lrc
+from payment_token.domain.card_data import CardChecksPolicy, read_card
+from payment_token.domain.card_data.ber_tlv import read_tlv
 from payment_token.domain.device_payload import (
     Cipher,
     Container,
@@ -17,11 +20,12 @@ from payment_token.domain.device_payload import (
     Scheme,
 )
 from payment_token.domain.dukpt import KSN, payload_key
+from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.payload_cipher import block_bytes, decrypt, encrypt
 from payment_token.domain.reader_frames.open_frame import open_frame
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.settings import ConfigurationError
-from tests.support.diagnosing import transaction_key
+from tests.support.diagnosing import NOW, transaction_key
 from tests.support.vectors import dukpt_vectors
 
 BDK = "0123456789ABCDEFFEDCBA9876543210"
@@ -105,16 +109,29 @@ def test_the_service_reads_what_is_built(container, cipher, serial, card):
     key = key_of(ksn, variant, cipher)
     built = builder_of(container, cipher)(ksn, encrypter(key, cipher), Tracks.of(card), serial)
 
-    opened = open_frame(ReaderFrame(container, SensitiveBytes(built)))
-
+    try:
+        opened = open_frame(ReaderFrame(container, SensitiveBytes(built)))
+    except InvalidFieldError as error:
+        if "is not read by this service" in str(error):
+            pytest.skip(str(error))
+        raise
     clear = [decrypt(key, cipher, Mode.CBC, None, text) for text in opened.ciphertexts]
-    parts = opened.assemble(clear)
+    read = read_card(opened.assemble(clear), CardChecksPolicy.STRICT, NOW)
+
     assert opened.ksn == str(ksn)
-    assert opened.serial in (serial or None, serial)
-    read = [text.reveal().decode().rstrip("\0") for _, text in parts]
-    assert [text[: text.index("?") + 1] for text in read] == [card.track1, card.track2]
-    # One published number is zeros where the reader masks with zeros.
+    assert opened.serial in (None, serial)
+    assert read.pan_part.pan.reveal() == card.pan
+    assert f"{read.pan_part.exp_year % 100:02}{read.pan_part.exp_month:02}" == card.expiry_yymm
+    # One published number is zeros where a reader masks with zeros.
     assert card.pan.encode() not in built or card.pan[4:-4].strip("0") == ""
+    assert bytes.fromhex(card.pan + "F" * (len(card.pan) % 2)) not in built
+
+
+def test_an_element_of_any_length_is_read_back():
+    for size in (0, 1, 127, 128, 255, 256, 2000):
+        built = element("DFAE02", bytes(size)) + element("C0", b"x")
+        assert [one.tag.hex() for one in read_tlv(built).elements] == ["dfae02", "c0"]
+        assert len(read_tlv(built).elements[0].value.reveal()) == size
 
 
 def test_a_reader_that_is_not_simulated_is_named():

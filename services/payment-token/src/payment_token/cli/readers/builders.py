@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from payment_token.cli.readers import idtech_msr, magtek_swipe
+from payment_token.cli.readers import idtech_msr, magtek_swipe, tlv_messages
 from payment_token.cli.readers.tracks import FrameBuilder
 from payment_token.domain.device_payload import Cipher, Container
 from payment_token.settings import ConfigurationError
@@ -10,7 +10,11 @@ from payment_token.settings import ConfigurationError
 BUILDERS: Mapping[tuple[Container, Cipher], FrameBuilder] = {
     (Container.IDTECH_MSR, Cipher.TDES_2KEY): idtech_msr.enhanced,
     (Container.IDTECH_MSR, Cipher.AES_128): idtech_msr.enhanced_aes,
+    (Container.IDTECH_EMV, Cipher.TDES_2KEY): tlv_messages.idtech_emv,
     (Container.MAGTEK_SWIPE, Cipher.TDES_2KEY): magtek_swipe.swipe,
+    (Container.MAGTEK_EMV, Cipher.TDES_2KEY): tlv_messages.magtek_emv,
+    (Container.MIURA_TLV, Cipher.TDES_2KEY): tlv_messages.miura,
+    (Container.BBPOS_TLV, Cipher.TDES_2KEY): tlv_messages.bbpos,
 }
 
 
