@@ -6,15 +6,25 @@ import json
 from payment_token.api.rest.decrypt_models import DecryptBody
 from payment_token.api.rest.token_models import (
     EXAMPLE_CIPHERTEXT,
+    EXAMPLE_FRAME,
     EXAMPLE_KSN,
     CreateTokenBody,
     TokenBody,
 )
-from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
+from payment_token.domain.device_payload import (
+    Cipher,
+    Container,
+    KeyVariant,
+    Mode,
+    ReaderFrame,
+    Scheme,
+)
 from payment_token.domain.dukpt import KSN, DerivationPath, initial_key, payload_key
 from payment_token.domain.payload_cipher import decrypt
-from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.reader_frames.open_frame import open_frame
+from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.token_id import TokenId
+from tests.support.reader_frames import published
 
 BDK = SecretKey(bytes.fromhex("FEDCBA9876543210F1F1F1F1F1F1F1F1"))
 
@@ -31,12 +41,19 @@ def test_the_ciphertext_decrypts() -> None:
 
 def test_every_example_is_a_valid_body() -> None:
     for model in (CreateTokenBody, TokenBody, DecryptBody):
-        (example,) = model.model_json_schema()["examples"]
-        model.model_validate_json(json.dumps(example))
-        if "payment_token" in example:
-            TokenId.parse(example["payment_token"])
+        for example in model.model_json_schema()["examples"]:
+            model.model_validate_json(json.dumps(example))
+            if "payment_token" in example:
+                TokenId.parse(example["payment_token"])
 
 
 def test_metadata_of_the_example_passes_the_cleartext_guard() -> None:
-    (example,) = CreateTokenBody.model_json_schema()["examples"]
-    CreateTokenBody.model_validate(example).to_domain("key-1")
+    for example in CreateTokenBody.model_json_schema()["examples"]:
+        CreateTokenBody.model_validate(example).to_domain("key-1")
+
+
+def test_the_frame_is_the_published_one() -> None:
+    frame, expected = published("idtech-original-01")
+    assert base64.b64decode(EXAMPLE_FRAME) == frame
+    opened = open_frame(ReaderFrame(Container.IDTECH_MSR, SensitiveBytes(frame)))
+    assert opened.ksn == expected["ksn"]

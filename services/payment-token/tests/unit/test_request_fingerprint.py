@@ -7,17 +7,19 @@ from hypothesis import strategies as st
 
 from payment_token.domain.device_payload import (
     Cipher,
+    Container,
     EncryptedPart,
     EncryptedPayload,
     KeyVariant,
     Mode,
     PartFormat,
+    ReaderFrame,
     Scheme,
 )
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.keys import NamedKey
 from payment_token.domain.request_fingerprint import request_fingerprint
-from payment_token.domain.sensitive import SecretKey
+from payment_token.domain.sensitive import SecretKey, SensitiveBytes
 from payment_token.domain.tokenise_request import TokeniseRequest
 
 KEY = NamedKey("v1", SecretKey(bytes(range(32))))
@@ -32,6 +34,11 @@ REQUEST = TokeniseRequest(
     ttl_seconds=86400,
     metadata={"order": "A-100", "till": "7"},
 )
+
+
+def frame(container: Container, message: bytes) -> dict[str, object]:
+    return {"parts": (), "frame": ReaderFrame(container, SensitiveBytes(message))}
+
 
 REQUEST_CHANGES = {
     "merchant": {"merchant_id": MerchantId("m_4712")},
@@ -69,6 +76,9 @@ PAYLOAD_CHANGES = {
             EncryptedPart(PartFormat.TRACK2, b"b" * 15),
         )
     },
+    "a message": frame(Container.IDTECH_MSR, b"a" * 16),
+    "a message of another reader": frame(Container.MAGTEK_SWIPE, b"a" * 16),
+    "another message": frame(Container.IDTECH_MSR, b"a" * 15 + b"b"),
 }
 
 

@@ -23,11 +23,13 @@ from tests.support.rpc import UNKNOWN_FIELD, create_message, decrypt_message
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=70)
 names = st.sampled_from(["m_4711", "T-1", "m\n", "4111111111111111"]) | texts
 numbers = st.integers(-(2**63), 2**63 - 1)
+formats = {"format": st.sampled_from(["track1", "card-json", "emv-tlv", "track9", "idtech-msr"])}
+ciphertexts = {"ciphertext": st.sampled_from(["", "AA==", "AAAAAAAAAAA="])}
+frames = {"frame": st.sampled_from(["AA==", "AjAyMDA=", "MDI="])}
 parts = st.lists(
-    st.fixed_dictionaries(
-        {"ciphertext": st.sampled_from(["", "AA==", "AAAAAAAAAAA="])},
-        optional={"format": st.sampled_from(["track1", "card-json", "emv-tlv", "track9"])},
-    ),
+    st.fixed_dictionaries(ciphertexts, optional=formats)
+    | st.fixed_dictionaries(frames, optional=formats)
+    | st.fixed_dictionaries(frames | {"ciphertext": st.just("AA==")}, optional=formats),
     max_size=9,
 )
 payloads = st.fixed_dictionaries(

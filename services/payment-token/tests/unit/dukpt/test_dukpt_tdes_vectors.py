@@ -8,6 +8,8 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from payment_token.domain.device_payload import Scheme
 from payment_token.domain.dukpt import KSN, initial_key, tdes
+from payment_token.domain.dukpt.retail_mac import retail_mac
+from payment_token.domain.sensitive import SensitiveBytes
 from tests.unit.dukpt.dukpt_vectors import (
     DOCUMENT,
     base_derivation_key,
@@ -46,10 +48,6 @@ def cbc(key: bytes, data: bytes) -> bytes:
     return Cipher(TripleDES(key), CBC(bytes(8))).encryptor().update(data)
 
 
-def uncbc(key: bytes, data: bytes) -> bytes:
-    return Cipher(TripleDES(key), CBC(bytes(8))).decryptor().update(data)
-
-
 def tdes_cbc(vector, derived: str, data: bytes) -> str:
     key = DERIVED[derived](vector).reveal()
     return cbc(key + key[:8], zero_padded(data, 8)).hex().upper()
@@ -63,11 +61,8 @@ def cmac(vector, derived: str) -> str:
 
 
 def x919(vector, derived: str) -> str:
-    """Single DES in CBC under the left half; the last block decrypted under the right, encrypted under the left."""
-    key = DERIVED[derived](vector).reveal()
-    left, right = key[:8] * 3, key[8:] * 3
-    last = cbc(left, zero_padded(vector["data_ascii"].encode(), 8))[-8:]
-    return cbc(left, uncbc(right, last)).hex().upper()
+    message = SensitiveBytes(vector["data_ascii"].encode())
+    return retail_mac(DERIVED[derived](vector), message).hex().upper()
 
 
 def clear_pin_block(vector) -> bytes:

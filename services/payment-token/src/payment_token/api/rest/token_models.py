@@ -249,7 +249,14 @@ class CreateTokenBody(StrictModel):
                     },
                     "ttl_seconds": 86400,
                     "metadata": {"order": "A-100"},
-                }
+                },
+                {
+                    "merchant_id": "m_4711",
+                    "device_id": "IDT-0043",
+                    "encrypted_payload": {
+                        "parts": [{"format": "idtech-msr", "frame": EXAMPLE_FRAME}],
+                    },
+                },
             ]
         }
     )

@@ -20,9 +20,10 @@ _FEWEST_BYTES = 4  # one in four thousand million guesses is right
 def retail_mac(key: SecretKey, message: SensitiveBytes) -> bytes:
     """``key`` is 16 bytes; the MAC is 8."""
     left, right = key.reveal()[:_BLOCK], key.reveal()[_BLOCK:]
-    padded = message.reveal() + bytes(-len(message.reveal()) % _BLOCK)
+    clear = message.reveal() or bytes(_BLOCK)
+    padded = clear + bytes(-len(clear) % _BLOCK)
     chained = Cipher(TripleDES(left * 3), modes.CBC(bytes(_BLOCK))).encryptor().update(padded)
-    crossed = _single_des(right).decryptor().update(chained[-_BLOCK:] or bytes(_BLOCK))
+    crossed = _single_des(right).decryptor().update(chained[-_BLOCK:])
     return _single_des(left).encryptor().update(crossed)
 
 

@@ -20,7 +20,7 @@ from payment_token.domain.reader_frames.frame_refusal import refused
 
 _STX, _ETX = 0x02, 0x03
 _HEAD, _TAIL = 3, 3
-_HEXADECIMAL = re.compile(rb"(?:[0-9A-Fa-f]{2})+")
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]+")
 _TYPED_STX = b"02"
 
 
@@ -46,6 +46,6 @@ def _as_bytes(frame: bytes) -> bytes:
     typed = frame.strip()
     if not typed.startswith(_TYPED_STX):
         return frame
-    if not _HEXADECIMAL.fullmatch(typed):
+    if len(typed) % 2 or not _HEXADECIMAL.fullmatch(typed):
         raise refused("is not whole bytes in hexadecimal")
     return bytes.fromhex(typed.decode("ascii"))

@@ -38,12 +38,11 @@ _FIELDS, _FIELDS_WITH_COUNTER = 13, 14
 
 _KEYS_EXHAUSTED, _KEY_INJECTED, _ENCRYPTION_ON, _DATA_VARIANT = 0x0001, 0x0002, 0x0004, 0x0800
 
-_BLOCKS = re.compile(r"(?:[0-9A-Fa-f]{16})*")
-_BYTES = re.compile(r"(?:[0-9A-Fa-f]{2})*")
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f]*")
+_BYTE, _BLOCK = 2, 16  # in digits
 _STATUS = re.compile(r"[0-9A-Fa-f]{4}")
 _KSN = re.compile(r"[0-9A-Fa-f]{20}")
 _CRC = re.compile(r"(?:[0-9A-Fa-f]{4})?")
-_ENCRYPTED_CRC = re.compile(r"(?:[0-9A-Fa-f]{16})?")
 _COUNTER = re.compile(r"[0-9A-Fa-f]{0,8}")
 _SERIAL = re.compile(r"[ -~]{0,16}")
 _FORMAT_CODE = re.compile(r"[0-9A-Za-z]{4}")
@@ -99,15 +98,17 @@ def _read(data: bytes) -> _Message:
         raise refused("must have 13 fields with | between them, or 14 with an encryption counter")
     status = _status(fields[1])
     _check_encrypts(status, [fields[0], *fields[2:5]])
-    tracks = [_hexadecimal(fields[place], _BLOCKS, f"track {place - 1}") for place in (2, 3, 4)]
+    tracks = [_hexadecimal(fields[place], _BLOCK, f"track {place - 1}") for place in (2, 3, 4)]
     for place, name in ((5, "MagnePrint status"), (6, "MagnePrint"), (8, "session")):
-        _hexadecimal(fields[place], _BYTES, name)
+        _hexadecimal(fields[place], _BYTE, name)
     if len(fields) == _FIELDS_WITH_COUNTER:
         _check(fields[10], _COUNTER, "the encryption counter must be hexadecimal")
     crc, encrypted_crc, format_code = fields[-3:]
     _check(fields[7], _SERIAL, "the serial number must be at most 16 characters")
     _check(fields[9], _KSN, "must state a KSN of 20 hexadecimal digits")
     _check(format_code, _FORMAT_CODE, "must end with a format code of 4 characters")
+    if len(encrypted_crc) not in (0, _BLOCK):
+        raise refused("the encrypted CRC must be one block in hexadecimal")
     before_encrypted_crc = data[: len(data) - len(encrypted_crc) - len(format_code) - 1]
     _check_crc(crc, before_encrypted_crc[: -len(crc) - 1])
     return _Message(
@@ -115,7 +116,7 @@ def _read(data: bytes) -> _Message:
         tracks=(tracks[0], tracks[1]),
         serial=fields[7].strip(),
         ksn=fields[9].upper(),
-        encrypted_crc=_hexadecimal(encrypted_crc, _ENCRYPTED_CRC, "encrypted CRC"),
+        encrypted_crc=_hexadecimal(encrypted_crc, _BLOCK, "the encrypted CRC"),
         text_before_encrypted_crc=before_encrypted_crc,
     )
 
@@ -151,8 +152,12 @@ def _check_encrypted_crc(message: _Message, plaintext: SensitiveBytes) -> None:
         raise DecryptionFailedError("frame-crc")
 
 
-def _hexadecimal(text: str, form: re.Pattern[str], name: str) -> bytes:
-    _check(text, form, f"{name} must be whole bytes or blocks in hexadecimal")
+def _hexadecimal(text: str, digits: int, name: str) -> bytes:
+    """``digits`` are those of a byte or a block."""
+    if len(text) % digits or not _HEXADECIMAL.fullmatch(text):
+        raise refused(
+            f"{name} must be whole {'bytes' if digits == _BYTE else 'blocks'} in hexadecimal"
+        )
     return bytes.fromhex(text)
 
 
