@@ -241,7 +241,7 @@ def test_a_fleet_is_answered_as_it_should_be(
     ).stdout
 
     assert "Every answer is as it should be." in shown
-    for kind in ("late read", "retry", "stolen device", "unknown device", "wrong variant"):
+    for kind in ("late read", "retry", "stolen device", "unknown device", "damaged frame"):
         assert re.search(rf"{kind}.* ok", shown)
 
 

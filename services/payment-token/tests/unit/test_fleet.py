@@ -40,9 +40,11 @@ def terminal(name, profile="generic-aes"):
 
 
 def floor():
+    framed = [terminal(f"framed-{one}", "idtech-msr") for one in range(2)]
     return Floor(
         good=[terminal(f"good-{one}") for one in range(4)],
-        framed=[terminal(f"framed-{one}", "idtech-msr") for one in range(2)],
+        framed=framed,
+        checked=framed,
         jumping=[terminal("jumps")],
         wrong_variant=terminal("variant"),
         stolen=terminal("stolen"),

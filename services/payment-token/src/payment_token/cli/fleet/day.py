@@ -64,7 +64,7 @@ class Day:
         left_out = set(NOT_YET)
         if not registration_required:
             left_out.add(Kind.UNKNOWN_DEVICE)  # it would be taken
-        if not self._floor.framed:
+        if not self._floor.checked:
             left_out.add(Kind.DAMAGED_FRAME)
         rare = {kind: share for kind, share in PER_HUNDRED.items() if kind not in left_out}
         return {Kind.READ: 100 - sum(rare.values()), **rare}
@@ -137,7 +137,7 @@ class Day:
         yield Send(Kind.CUT_CIPHERTEXT, _with_data(body, "ciphertext", lambda data: data[:-1]))
 
     def damaged_frame(self) -> Iterator[Send]:
-        body = self._body(self._random.choice(self._floor.framed))
+        body = self._body(self._random.choice(self._floor.checked))
         yield Send(Kind.DAMAGED_FRAME, _with_data(body, "frame", _middle_changed))
 
     def clear_track(self) -> Iterator[Send]:

@@ -55,7 +55,7 @@ EXPECTED: Mapping[Kind, Expected] = {
 }
 
 # The service does not answer these so yet, and they are not sent.
-NOT_YET = frozenset({Kind.REPLAY, Kind.BEHIND, Kind.CLEAR_TRACK, Kind.DAMAGED_FRAME})
+NOT_YET = frozenset({Kind.REPLAY, Kind.BEHIND, Kind.CLEAR_TRACK})
 
 # Of a hundred visits to a terminal. What is not here is an ordinary read.
 PER_HUNDRED: Mapping[Kind, float] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from payment_token.cli.reader_profiles import READER_PROFILES
 from payment_token.cli.simulate import choose_bdk
 from payment_token.cli.virtual_terminal import DUKPTTerminal, Encryption, new_base
-from payment_token.domain.device_payload import KeyVariant
+from payment_token.domain.device_payload import Container, KeyVariant
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, Device, DeviceState
@@ -21,13 +21,20 @@ from payment_token.settings import ConfigurationError
 
 DEFAULT_PROFILES = ("generic-aes", "generic-tdes")
 
+# By an LRC and a sum, or a CRC. Messages in TLV have none.
+_CHECKED = frozenset({Container.IDTECH_MSR, Container.MAGTEK_SWIPE})
+
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """``good`` send parts, ``framed`` a reader's message. ``jumping`` count as no other terminal does, so they do nothing else."""
+    """``good`` send parts, ``framed`` a reader's message, and those of them that are ``checked`` one with a check of its bytes.
+
+    ``jumping`` count as no other terminal does, so they do nothing else.
+    """
 
     good: Sequence[DUKPTTerminal]
     framed: Sequence[DUKPTTerminal]
+    checked: Sequence[DUKPTTerminal]
     jumping: Sequence[DUKPTTerminal]
     wrong_variant: DUKPTTerminal
     stolen: DUKPTTerminal
@@ -55,10 +62,13 @@ class FloorMaker:
         chosen = [self._profile(name) for name in profiles]
         good: list[DUKPTTerminal] = []
         framed: list[DUKPTTerminal] = []
+        checked: list[DUKPTTerminal] = []
         for number in range(devices):
             profile = chosen[number % len(chosen)]
             terminal = await self._made(f"{number:04}", profile)
             (good if profile.container is None else framed).append(terminal)
+            if profile.container in _CHECKED:
+                checked.append(terminal)
         if not good:
             raise ConfigurationError(
                 "--profile: at least one that sends parts, beside those with a container."
@@ -67,6 +77,7 @@ class FloorMaker:
         return Floor(
             good=good,
             framed=framed,
+            checked=checked,
             jumping=[await self._made(f"jumps-{one}", plain) for one in range(4)],
             wrong_variant=await self._made("variant", plain, KeyVariant.DATA_RESPONSE),
             stolen=await self._made("stolen", plain, state=DeviceState.STOLEN),
