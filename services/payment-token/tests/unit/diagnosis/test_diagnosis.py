@@ -6,16 +6,18 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, PartFormat, Scheme
-from payment_token.domain.diagnosis import Inquiry, diagnose
+from payment_token.domain.diagnosis import Inquiry, diagnose, read_ciphertext
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.dukpt import tdes as tdes_dukpt
 from payment_token.domain.enrolment import BDKAlgorithm
 from payment_token.domain.errors import DecryptionFailedError
 from payment_token.domain.payload_cipher import block_bytes
 from payment_token.domain.reader_frames.opened_frame import OpenedFrame
-from payment_token.domain.sensitive import SensitiveBytes
+from payment_token.domain.sensitive import SensitiveBytes, SensitiveText
 from tests.support.diagnosing import (
     AES_BDK,
     AES_KSN,
@@ -440,3 +442,22 @@ def test_a_message_whose_hashes_are_wrong_is_close():
 
 def _with_prefix(bdk, prefix, **changes):
     return replace(bdk, ksn_prefix=prefix, **changes)
+
+
+@settings(max_examples=60)
+@given(
+    ksn=st.one_of(st.text(max_size=30), st.text("0123456789ABCDEFabcdef", max_size=26)),
+    ciphertexts=st.lists(st.binary(min_size=1, max_size=80), min_size=1, max_size=3),
+    iv=st.one_of(st.none(), st.binary(min_size=8, max_size=8), st.binary(min_size=16, max_size=16)),
+)
+def test_nothing_that_is_asked_raises(ksn, ciphertexts, iv):
+    diagnosis = diagnosed(*ciphertexts, ksn=ksn, iv=iv)
+    assert diagnosis.findings or diagnosis.remarks or diagnosis.closest
+
+
+@settings(max_examples=300)
+@given(st.text(max_size=120))
+def test_no_text_of_a_ciphertext_raises(text):
+    written = read_ciphertext(SensitiveText(text))
+    assert written.data is None or isinstance(written.data, bytes)
+    assert written.data or written.remarks
