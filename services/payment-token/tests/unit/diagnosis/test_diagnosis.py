@@ -329,8 +329,8 @@ def test_what_is_no_ksn_at_all_is_said_to_be_none(given):
 
 def test_lost_leading_zeros_of_a_ksn_are_put_back():
     ksn = "00001234567890E00001"
-    for given in (ksn[1:], ksn[3:]):
-        diagnosis = diagnosed(encrypted(TRACK1, tdes(), ksn=ksn), ksn=given)
+    for sent in (ksn[1:], ksn[3:]):
+        diagnosis = diagnosed(encrypted(TRACK1, tdes(), ksn=ksn), ksn=sent)
         assert str(diagnosis.findings[0].attempt.ksn) == ksn
         assert "ksn_length" in mistakes(diagnosis)
 
@@ -391,11 +391,11 @@ def test_a_payload_that_the_service_would_take_has_no_remarks():
 @pytest.mark.parametrize("extra", [1, 4, 7])
 def test_what_stands_before_or_behind_the_ciphertext_is_found(extra):
     ciphertext = encrypted(TRACK1, tdes())
-    for given, where in (
+    for sent, where in (
         (ciphertext + os.urandom(extra), "last"),
         (os.urandom(extra) + ciphertext, "first"),
     ):
-        diagnosis = diagnosed(given)
+        diagnosis = diagnosed(sent)
         (found,) = diagnosis.findings
         assert found.profile == tdes()
         assert f"The {where} bytes" in found.remarks[0].text
