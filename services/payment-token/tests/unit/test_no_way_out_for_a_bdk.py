@@ -24,7 +24,7 @@ from payment_token.infrastructure import custody
 from payment_token.infrastructure.custody.local_keystore import LocalKeystore
 
 # What derives from a BDK, or wraps for storage: each gives a key, and none gives a BDK.
-GIVES_A_KEY = {"initial_key", "device_key", "generate_key", "unwrap_key"}
+GIVES_A_KEY = {"initial_key", "initial_key_tried", "device_key", "generate_key", "unwrap_key"}
 
 # What takes a key: service keys to wrap, and the two doors of the ceremony.
 TAKES_A_KEY = {"wrap_key", "import_bdk", "import_key"}
@@ -43,6 +43,7 @@ MAY_HOLD_A_BDK = (
     "payment_token.infrastructure.custody.pkcs11_token",
     # Published ones, with known answers.
     "payment_token.domain.self_test",
+    "payment_token.domain.diagnosis.published_keys",
 )
 
 

@@ -89,7 +89,13 @@ COMMANDS = {
     "api-keys": Command(
         "api_keys:app", "API keys of POS integrators.", more={"list": "api_keys_listed:list_keys"}
     ),
-    "simulate": Command("simulate:app", "Terminals in software."),
+    "diagnose": Command(
+        "diagnose:diagnose",
+        "Find out how a payload was encrypted, or why it does not decrypt.",
+    ),
+    "simulate": Command(
+        "simulate:app", "Terminals in software.", more={"fleet": "simulate_fleet:fleet"}
+    ),
 }
 
 

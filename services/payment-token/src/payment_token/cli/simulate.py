@@ -1,8 +1,10 @@
 """``payment-token simulate``: terminals in software, against a running service."""
 
+import json
 import time
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -13,12 +15,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from payment_token.cli.deployment import load_settings, with_custody
 from payment_token.cli.development import DEMO_MERCHANT
 from payment_token.cli.published_cards import PUBLISHED_CARDS
+from payment_token.cli.reader_profiles import READER_PROFILES
 from payment_token.cli.terminal import console, listing
 from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal, inject
 from payment_token.domain.device_payload import KeyVariant, Mode, PartFormat, Scheme
+from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.enrolment import BaseDerivationKey
 from payment_token.infrastructure.custody.custodians import Custodians
-from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.device_directory import (
+    PostgresDeviceDirectory,
+    RegisteredBDK,
+)
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError, Settings
 
@@ -32,7 +39,10 @@ def group() -> None:
 
 @app.command()
 def terminal(
-    scheme: Scheme = typer.Option(Scheme.DUKPT_AES, "--scheme"),
+    profile_name: str | None = typer.Option(
+        None, "--profile", metavar="NAME", help=f"A reader: {', '.join(READER_PROFILES)}."
+    ),
+    scheme: Scheme | None = typer.Option(None, "--scheme", help="Default: dukpt-aes."),
     count: int = typer.Option(10, "--count", min=1, help="How many reads to send."),
     rate: float = typer.Option(
         0.0, "--rate", min=0.0, help="Reads a second; 0 is as fast as they are answered."
@@ -41,8 +51,10 @@ def terminal(
     bdk_id: str | None = typer.Option(
         None, "--bdk", help="The id of a BDK; default: the scheme's."
     ),
-    key_variant: KeyVariant = typer.Option(KeyVariant.DATA_REQUEST, "--key-variant"),
-    mode: Mode = typer.Option(Mode.CBC, "--mode"),
+    key_variant: KeyVariant | None = typer.Option(
+        None, "--key-variant", help="Default: data-request."
+    ),
+    mode: Mode | None = typer.Option(None, "--mode", help="Default: cbc."),
     merchant: str = typer.Option(DEMO_MERCHANT, "--merchant"),
     device_id: str | None = typer.Option(None, "--device-id", help="Default: a new one."),
     url: str | None = typer.Option(
@@ -51,25 +63,33 @@ def terminal(
     api_key_file: Path | None = typer.Option(
         None, "--api-key-file", help="Default: api-key beside the .env."
     ),
+    only_print: bool = typer.Option(
+        False, "--print", help="Print the requests, one on a line, instead of sending them."
+    ),
 ) -> None:
     """A terminal that encrypts published test cards under a key that the BDK's custodian gives, and sends them."""
     settings = load_settings()
     if settings.in_production:
         raise ConfigurationError("Terminals are simulated outside production only.")
 
+    profile = _profile(profile_name, DeviceProfile(scheme, key_variant, mode=mode))
+
     async def injected(pool: Pool, custodians: Custodians) -> tuple[str, VirtualTerminal]:
-        bdk = await _choose_bdk(PostgresDeviceDirectory(pool), scheme, bdk_id)
+        bdk = choose_bdk(await PostgresDeviceDirectory(pool).list_bdks(), profile, bdk_id)
         name = device_id or f"SIM-{uuid.uuid4().hex[:8]}"
-        encryption = Encryption(key_variant, mode)
+        encryption = Encryption.of(profile)
         return bdk.bdk_id, await inject(name, merchant, bdk, custodians, encryption)
 
     chosen, virtual = with_custody(settings, injected)
-    headers = {"Authorization": f"Bearer {_read_api_key(settings, api_key_file)}"}
+    if only_print:
+        _print_bodies(virtual, merchant, part, count)
+        return
+    headers = {"Authorization": f"Bearer {read_api_key(settings, api_key_file)}"}
     answers: Counter[str] = Counter()
     tokens: list[dict[str, str]] = []
     with (
-        httpx.Client(base_url=url or _public_url(settings), headers=headers, timeout=10) as client,
-        _progress() as bar,
+        httpx.Client(base_url=url or public_url(settings), headers=headers, timeout=10) as client,
+        progress() as bar,
     ):
         task = bar.add_task(f"{virtual.device_id} ({chosen})", total=count)
         started = time.monotonic()
@@ -92,23 +112,49 @@ def terminal(
         raise typer.Exit(1)
 
 
-async def _choose_bdk(
-    directory: PostgresDeviceDirectory, scheme: Scheme, bdk_id: str | None
-) -> BaseDerivationKey:
-    usable = [known.bdk for known in await directory.list_bdks() if known.retired_at is None]
-    wanted = [
-        bdk
-        for bdk in usable
-        if (bdk.bdk_id == bdk_id if bdk_id else bdk.is_default) and bdk.algorithm.scheme is scheme
-    ]
-    if not wanted:
+def _print_bodies(virtual: VirtualTerminal, merchant: str, part: PartFormat, count: int) -> None:
+    for number in range(count):
+        card = PUBLISHED_CARDS[number % len(PUBLISHED_CARDS)]
+        body = virtual.create_body(merchant, card, part)
+        console.print(json.dumps(body), markup=False, soft_wrap=True)
+
+
+def _profile(name: str | None, spoken: DeviceProfile) -> DeviceProfile:
+    if name is None:
+        return spoken.over(DeviceProfile(Scheme.DUKPT_AES))
+    if spoken != DeviceProfile():
         raise ConfigurationError(
-            f"No key serves {scheme} here. `payment-token bdk list` shows the keys; choose with --bdk."
+            "--profile settles the rest: leave out --scheme, --key-variant and --mode."
         )
-    return wanted[0]
+    if name not in READER_PROFILES:
+        raise ConfigurationError(f"--profile: one of {', '.join(READER_PROFILES)}.")
+    return READER_PROFILES[name]
 
 
-def _read_api_key(settings: Settings, path: Path | None) -> str:
+def choose_bdk(
+    known: Sequence[RegisteredBDK], profile: DeviceProfile, bdk_id: str | None = None
+) -> BaseDerivationKey:
+    """The key of that id, else the default of the scheme, else, where that does not allow the profile, one that does.
+
+    Raises ConfigurationError when none serves.
+    """
+    usable = [one.bdk for one in known if one.retired_at is None]
+    serving = [bdk for bdk in usable if bdk.algorithm.scheme is profile.scheme]
+    allowed = [
+        bdk for bdk in serving if profile.key_variant is not KeyVariant.PIN or bdk.allow_pin_variant
+    ]
+    if bdk_id is not None:
+        allowed = [bdk for bdk in allowed if bdk.bdk_id == bdk_id]
+    if not allowed:
+        variant = ", for the pin variant with --allow-pin-variant" if serving else ""
+        raise ConfigurationError(
+            f"No key serves {profile.scheme} here so. `payment-token bdk list` shows the keys; choose with --bdk, or bring"
+            f" one in with `payment-token bdk import`{variant}."
+        )
+    return min(allowed, key=lambda bdk: (not bdk.is_default, bdk.ksn_prefix is None))
+
+
+def read_api_key(settings: Settings, path: Path | None) -> str:
     path = path or settings.folder / "api-key"
     try:
         return path.read_text().strip()
@@ -118,7 +164,7 @@ def _read_api_key(settings: Settings, path: Path | None) -> str:
         ) from None
 
 
-def _public_url(settings: Settings) -> str:
+def public_url(settings: Settings) -> str:
     scheme = "https" if settings.public_tls_cert_file else "http"
     return f"{scheme}://{settings.public_address}"
 
@@ -139,7 +185,7 @@ def _wait_for_turn(started: float, number: int, rate: float) -> None:
         time.sleep(max(0.0, started + number / rate - time.monotonic()))
 
 
-def _progress() -> Progress:
+def progress() -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

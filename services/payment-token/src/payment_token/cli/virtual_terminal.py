@@ -7,9 +7,19 @@ from typing import Any, Protocol
 
 from payment_token.cli.card_reads import card_read
 from payment_token.cli.published_cards import PublishedCard
+from payment_token.cli.readers.builders import builder_of
+from payment_token.cli.readers.tracks import Encrypt, Tracks
 from payment_token.domain import device_aead
 from payment_token.domain.device_aead import AEADKeyName
-from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, PartFormat, Scheme
+from payment_token.domain.device_payload import (
+    Cipher,
+    Container,
+    KeyVariant,
+    Mode,
+    PartFormat,
+    Scheme,
+)
+from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.dukpt import KSN, DerivationPath, payload_key
 from payment_token.domain.enrolment import BaseDerivationKey
 from payment_token.domain.errors import BadKSNError
@@ -26,6 +36,17 @@ class Encryption:
 
     key_variant: KeyVariant = KeyVariant.DATA_REQUEST
     mode: Mode = Mode.CBC
+    cipher: Cipher | None = None  # that of the BDK
+    container: Container | None = None  # the message of a reader, instead of parts
+
+    @classmethod
+    def of(cls, profile: DeviceProfile) -> "Encryption":
+        return cls(
+            profile.key_variant or KeyVariant.DATA_REQUEST,
+            profile.mode or Mode.CBC,
+            profile.cipher,
+            profile.container,
+        )
 
 
 class VirtualTerminal(Protocol):
@@ -51,8 +72,8 @@ class DUKPTTerminal:
     ) -> None:
         self.device_id = device_id
         self._scheme = bdk.algorithm.scheme
-        self._cipher = Cipher(bdk.algorithm.value)
         self._encryption = encryption or Encryption()
+        self._cipher = self._encryption.cipher or Cipher(bdk.algorithm.value)
         self._base = base
         self._counter = 0
         self._path = DerivationPath(self._scheme, initial_key)
@@ -60,24 +81,47 @@ class DUKPTTerminal:
     def encrypt_read(self, card: PublishedCard, part: PartFormat) -> tuple[KSN, bytes]:
         """The next read: its KSN, and the read encrypted under its key."""
         ksn = self._next_ksn()
-        key = payload_key(
-            self._path.transaction_key(ksn), ksn, self._encryption.key_variant, self._cipher
-        )
-        clear = card_read(card, part)
-        clear += bytes(-len(clear) % block_bytes(self._cipher))
-        return ksn, encrypt(key, self._cipher, self._encryption.mode, None, SensitiveBytes(clear))
+        return ksn, self._encrypter(ksn)(card_read(card, part))
+
+    def read_frame(self, card: PublishedCard, container: Container) -> bytes:
+        """The next read, as the message of a reader."""
+        ksn = self._next_ksn()
+        build = builder_of(container, self._cipher)
+        return build(ksn, self._encrypter(ksn), Tracks.of(card), "")
+
+    def pass_over(self, reads: int) -> None:
+        """As if that many reads had been made, and never sent."""
+        self._counter += reads
 
     def create_body(
         self, merchant_id: str, card: PublishedCard, part: PartFormat
     ) -> dict[str, Any]:
-        ksn, ciphertext = self.encrypt_read(card, part)
-        payload = {
+        encryption = self._encryption
+        payload: dict[str, Any] = {
             "scheme": self._scheme,
-            "ksn": str(ksn),
-            "key_variant": self._encryption.key_variant,
-            "mode": self._encryption.mode,
+            "key_variant": encryption.key_variant,
+            "mode": encryption.mode,
         }
-        return _body(merchant_id, self.device_id, payload, part, ciphertext)
+        if encryption.cipher is not None:
+            payload["cipher"] = encryption.cipher
+        if encryption.container is not None:
+            frame = _base64(self.read_frame(card, encryption.container))
+            parts = [{"format": encryption.container, "frame": frame}]
+            return _body_of_parts(merchant_id, self.device_id, payload, parts)
+        ksn, ciphertext = self.encrypt_read(card, part)
+        return _body(merchant_id, self.device_id, payload | {"ksn": str(ksn)}, part, ciphertext)
+
+    def _encrypter(self, ksn: KSN) -> Encrypt:
+        cipher, mode = self._cipher, self._encryption.mode
+        key = payload_key(
+            self._path.transaction_key(ksn), ksn, self._encryption.key_variant, cipher
+        )
+
+        def encrypted(clear: bytes) -> bytes:
+            clear += bytes(-len(clear) % block_bytes(cipher))
+            return encrypt(key, cipher, mode, None, SensitiveBytes(clear))
+
+        return encrypted
 
     def _next_ksn(self) -> KSN:
         # Counters with too many one-bits are skipped, as a terminal does.
@@ -138,9 +182,19 @@ def _body(
     part: PartFormat,
     ciphertext: bytes,
 ) -> dict[str, Any]:
-    text = base64.b64encode(ciphertext).decode("ascii")
+    parts = [{"format": part, "ciphertext": _base64(ciphertext)}]
+    return _body_of_parts(merchant_id, device_id, payload, parts)
+
+
+def _body_of_parts(
+    merchant_id: str, device_id: str, payload: dict[str, Any], parts: list[dict[str, str]]
+) -> dict[str, Any]:
     return {
         "merchant_id": merchant_id,
         "device_id": device_id,
-        "encrypted_payload": {**payload, "parts": [{"format": part, "ciphertext": text}]},
+        "encrypted_payload": {**payload, "parts": parts},
     }
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

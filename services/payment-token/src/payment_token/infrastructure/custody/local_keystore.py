@@ -103,6 +103,13 @@ class LocalKeystore:
     async def initial_key(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
         return dukpt.initial_key(self._key(bdk.key_uri, bdk.algorithm), ksn)
 
+    def initial_key_tried(self, bdk: BaseDerivationKey, ksn: KSN) -> SecretKey:
+        """As if the key were for the scheme of the KSN, whatever it was imported for. Raises ValueError where its size is not.
+
+        For a diagnosis alone: a service that took one key for two algorithms would weaken both.
+        """
+        return dukpt.initial_key(self._key(bdk.key_uri, None), ksn)
+
     async def device_key(self, bdk: BaseDerivationKey, name: AEADKeyName) -> SecretKey:
         return device_key(self._key(bdk.key_uri, bdk.algorithm), name)
 
