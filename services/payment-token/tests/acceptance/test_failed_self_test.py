@@ -90,6 +90,7 @@ def test_a_process_that_derives_wrong_keys_uses_none(
         "TDES DUKPT, initial key",
         "TDES DUKPT, transaction key",
         "TDES DUKPT, data",
+        "TDES DUKPT, MAC",
     }
     assert not [line for line in broken.log_lines if '"exception"' in line]
     # The sound process beside it serves what the broken one refused, and nothing was lost.
@@ -159,6 +160,7 @@ def test_doctor_shows_each_test_and_what_failed(
         "AES-256-GCM",
         "Ed25519",
         "TDES DUKPT, data",
+        "TDES DUKPT, MAC",
         "self-test KEK local:",
         "self-test BDK default-device-aead",
     ):
