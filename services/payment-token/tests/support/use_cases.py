@@ -37,6 +37,7 @@ from payment_token.domain.worker_limits import WorkerLimits
 from payment_token.domain.worker_policy import ReleaseField, WorkerGrant, WorkerPolicy
 from tests.fakes.fixed_keys import FixedKeys
 from tests.fakes.memory_audit_log import MemoryAuditLog
+from tests.fakes.memory_device_events import MemoryDeviceEvents
 from tests.fakes.memory_token_store import MemoryTokenStore
 from tests.fakes.memory_worker_ledger import MemoryWorkerLedger
 
@@ -86,6 +87,7 @@ class World:
             self.audit_log, self, lambda limit, worker: self.over_limit.append((limit, worker))
         )
         self.cryptography = CryptographyState(lambda failed: None)
+        self.device_events = MemoryDeviceEvents()
         self._numbers = itertools.count()
 
     def now(self) -> datetime:
@@ -132,6 +134,7 @@ class World:
             decrypt_payload=DecryptPayload(
                 DeviceKeys(self, lambda: 0.0, lambda: 0.5), self, self.cryptography
             ),
+            device_events=self.device_events,
             service_keys=self.service_keys,
             epoch_keys=self.epoch_keys,
             index_keys=self.index_keys,
@@ -150,6 +153,7 @@ class World:
             epoch_keys=self.epoch_keys,
             limits=self.limits,
             limit_refusals=self.limit_refusals,
+            device_events=self.device_events,
         )
 
     @property
@@ -160,6 +164,7 @@ class World:
             policies=self,
             limits=self.limits,
             limit_refusals=self.limit_refusals,
+            device_events=self.device_events,
         )
 
     def request(

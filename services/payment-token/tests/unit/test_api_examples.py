@@ -39,4 +39,4 @@ def test_every_example_is_a_valid_body() -> None:
 
 def test_metadata_of_the_example_passes_the_cleartext_guard() -> None:
     (example,) = CreateTokenBody.model_json_schema()["examples"]
-    CreateTokenBody.model_validate(example).to_domain("key-1")
+    CreateTokenBody.model_validate(example).to_domain("key-1", "")

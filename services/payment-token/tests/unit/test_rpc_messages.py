@@ -83,8 +83,8 @@ def json_decrypt(document):
 
 @given(creates)
 def test_a_create_is_read_as_rest_reads_it(document):
-    over_grpc = outcome(lambda: create_body(create_message(document)).to_domain("k"))
-    assert over_grpc == outcome(lambda: json_create(document).to_domain("k"))
+    over_grpc = outcome(lambda: create_body(create_message(document)).to_domain("k", ""))
+    assert over_grpc == outcome(lambda: json_create(document).to_domain("k", ""))
 
 
 @given(decrypts)
@@ -106,7 +106,9 @@ def test_bytes_of_any_kind_are_read_or_refused(kind, body, raw):
 def test_a_message_with_one_byte_changed_is_read_or_refused(document, at, byte):
     raw = bytearray(create_message(document).SerializeToString() or b"\0")
     raw[at % len(raw)] = byte
-    found = outcome(lambda: create_body(Call(bytes(raw)).read(CreateTokenRequest)).to_domain("k"))
+    found = outcome(
+        lambda: create_body(Call(bytes(raw)).read(CreateTokenRequest)).to_domain("k", "")
+    )
     codes = ("malformed_request", "invalid_field", "cleartext_card_data")
     assert not isinstance(found, tuple) or found[0] in codes
 

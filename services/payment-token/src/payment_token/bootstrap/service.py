@@ -11,6 +11,7 @@ from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
 from payment_token.bootstrap.background import repeated
+from payment_token.bootstrap.device_event_metrics import DeviceEventMetrics
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.bootstrap.limit_metrics import LimitMetrics
 from payment_token.domain.complete_authorization import CompleteAuthorization
@@ -36,6 +37,7 @@ from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.device_events import PostgresDeviceEvents
 from payment_token.infrastructure.database.partitions import PostgresPartitions
 from payment_token.infrastructure.database.pool import (
     Pool,
@@ -46,6 +48,10 @@ from payment_token.infrastructure.database.pool import (
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from payment_token.infrastructure.database.worker_ledger import PostgresWorkerLedger
 from payment_token.infrastructure.leased_permits import LeasedPermits
+from payment_token.infrastructure.noted_device_events import (
+    WRITE_INTERVAL_SECONDS as EVENTS_INTERVAL_SECONDS,
+)
+from payment_token.infrastructure.noted_device_events import NotedDeviceEvents
 from payment_token.infrastructure.noted_uses import WRITE_INTERVAL_SECONDS, NotedUses
 from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
@@ -100,6 +106,11 @@ class Service:
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
         self._worker_limits = WorkerLimits(PostgresWorkerLedger(limits), time.monotonic)
         self.limit_metrics = LimitMetrics()
+        self.device_event_metrics = DeviceEventMetrics()
+        self.device_event_store = PostgresDeviceEvents(pool)
+        self._device_events = NotedDeviceEvents(
+            self.device_event_store, self.device_event_metrics, time.monotonic
+        )
         self.refused_handshakes = RefusedHandshakes(audit_log, clock, this_process())
         self.limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
 
@@ -138,6 +149,7 @@ class Service:
                 async with (
                     repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
                     repeated(service._uses.write, WRITE_INTERVAL_SECONDS),
+                    _written_to_the_last(service._device_events),
                 ):
                     yield service
 
@@ -160,6 +172,7 @@ class Service:
             decrypt_payload=DecryptPayload(
                 self.keys.devices, self.keys.custodians, self.keys.cryptography
             ),
+            device_events=self._device_events,
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
             index_keys=GuardedRotatingKeys(self.keys.index, self.keys.cryptography),
@@ -171,6 +184,8 @@ class Service:
             revoke_token=RevokeToken(store=self._store, audit_log=self.audit_log),
             api_keys=self.api_keys,
             permits=self._permits,
+            device_events=self._device_events,
+            recorded_events=self.device_event_store,
         )
 
     def internal_use_cases(self, policies: WorkerPolicyFile) -> InternalUseCases:
@@ -184,6 +199,7 @@ class Service:
             epoch_keys=self._epoch_keys,
             limits=self._worker_limits,
             limit_refusals=self.limit_refusals,
+            device_events=self._device_events,
         )
         complete_authorization = CompleteAuthorization(
             store=self._store,
@@ -191,6 +207,7 @@ class Service:
             policies=policies,
             limits=self._worker_limits,
             limit_refusals=self.limit_refusals,
+            device_events=self._device_events,
         )
         return InternalUseCases(release, complete_authorization)
 
@@ -251,3 +268,13 @@ class Service:
 
     async def _check_clock(self) -> None:
         self.clock.now()
+
+
+@asynccontextmanager
+async def _written_to_the_last(events: NotedDeviceEvents) -> AsyncIterator[None]:
+    """While the block runs, and what is left when it ends."""
+    try:
+        async with repeated(events.write, EVENTS_INTERVAL_SECONDS):
+            yield
+    finally:
+        await events.write()

@@ -21,6 +21,7 @@ from payment_token.domain.card_data import (
     read_card,
 )
 from payment_token.domain.decrypt_payload import DecryptPayload
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.enrolment import (
     Device,
     Enrolment,
@@ -33,6 +34,7 @@ from payment_token.domain.errors import (
     EncryptionKeyOverdueError,
     IdempotencyKeyReusedError,
     InvalidFieldError,
+    InvalidInputError,
     KeyCustodianUnavailableError,
     TokenExpiredError,
     UnknownDeviceError,
@@ -46,6 +48,7 @@ from payment_token.domain.ports import (
     TokenStore,
     VersionedKeys,
 )
+from payment_token.domain.refused_create import event_of
 from payment_token.domain.request_fingerprint import request_fingerprint
 from payment_token.domain.sealing import Purpose, Random, seal
 from payment_token.domain.settled_payload import SettledPayload, settle_payload
@@ -99,6 +102,7 @@ class Tokenise:
         store: TokenStore,
         arrivals: Arrivals,
         decrypt_payload: DecryptPayload,
+        device_events: DeviceEvents,
         service_keys: RotatingKeys,
         epoch_keys: VersionedKeys,
         index_keys: RotatingKeys,
@@ -109,12 +113,22 @@ class Tokenise:
         self._store = store
         self._arrivals = arrivals
         self._decrypt_payload = decrypt_payload
+        self._device_events = device_events
         self._service_keys = service_keys
         self._epoch_keys = epoch_keys
         self._index_keys = index_keys
         self._random = random
 
     async def __call__(self, request: TokeniseRequest) -> Tokenised:
+        try:
+            return await self._tokenise(request)
+        except InvalidInputError as error:
+            event = event_of(error, request)
+            if event is not None:
+                await self._device_events.note(event)
+            raise
+
+    async def _tokenise(self, request: TokeniseRequest) -> Tokenised:
         ttl = self._ttl(request)
         # 1. an earlier request under the same key answers before device state and custodian are asked
         arrival = await self._arrivals.look_up(
