@@ -46,14 +46,19 @@ $$
 """
 
 # With the rights of the owner of the table, and only this one way: whoever has taken over a process that serves may stop a
-# terminal, and can let none of those send again that an operator has stopped.
+# terminal, and can let none of those send again that an operator has stopped. Its failures have had their effect: whoever
+# reactivates it begins anew.
 _SUSPEND = """
 CREATE FUNCTION suspend_device(merchant text, device text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     UPDATE {schema}.devices SET state = 'suspended'
      WHERE merchant_id = merchant AND device_id = device AND state IN ('registered', 'active');
-    RETURN FOUND;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM {schema}.device_failures WHERE merchant_id = merchant AND device_id = device;
+    RETURN true;
 END
 $$
 """
@@ -62,6 +67,9 @@ $$
 def upgrade() -> None:
     _make_events()
     _make_failures()
+    op.create_index(
+        op.f("device_initial_keys_device_idx"), "device_initial_keys", ["merchant_id", "device_id"]
+    )
     schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
     op.execute(_SUSPEND.format(schema=schema))
     op.execute("REVOKE ALL ON FUNCTION suspend_device(text, text) FROM PUBLIC")
@@ -70,6 +78,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.execute("DROP FUNCTION suspend_device(text, text)")
+    op.drop_index(op.f("device_initial_keys_device_idx"), table_name="device_initial_keys")
     op.drop_table("device_failures")
     op.drop_table("device_events")
 

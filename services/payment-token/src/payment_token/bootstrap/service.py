@@ -10,12 +10,14 @@ from typing import Self
 from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
+from payment_token.bootstrap.automatic_suspension import looked_after, suspension_of
 from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.device_event_metrics import DeviceEventMetrics
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.bootstrap.limit_metrics import LimitMetrics
 from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
 from payment_token.domain.key_life.version import KeyPurpose
@@ -108,9 +110,11 @@ class Service:
         self.limit_metrics = LimitMetrics()
         self.device_event_metrics = DeviceEventMetrics()
         self.device_event_store = PostgresDeviceEvents(pool)
-        self._device_events = NotedDeviceEvents(
+        self._noted_events = NotedDeviceEvents(
             self.device_event_store, self.device_event_metrics, time.monotonic
         )
+        self._suspend_failing = suspension_of(settings, pool, audit_log, self._noted_events)
+        self._device_events: DeviceEvents = self._suspend_failing or self._noted_events
         self.refused_handshakes = RefusedHandshakes(audit_log, clock, this_process())
         self.limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
 
@@ -149,7 +153,8 @@ class Service:
                 async with (
                     repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
                     repeated(service._uses.write, WRITE_INTERVAL_SECONDS),
-                    _written_to_the_last(service._device_events),
+                    _written_to_the_last(service._noted_events),
+                    looked_after(service._suspend_failing),
                 ):
                     yield service
 

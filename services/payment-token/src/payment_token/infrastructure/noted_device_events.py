@@ -12,6 +12,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from payment_token.domain.device_events import DeviceEvent, DeviceEventKind
@@ -28,6 +29,8 @@ DEVICES_A_MINUTE = 100
 ROWS_A_MINUTE = 3_000
 
 _ROWS_AT_ONCE = 500
+# A server that is frozen bounds no statement, and what waits for it would grow.
+_WRITE_SECONDS = 5.0
 
 _MINUTE_SECONDS = 60.0
 
@@ -101,15 +104,9 @@ class NotedDeviceEvents:
             return
         counted = self._unwritten.get(name)
         if counted is None:
-            if not name.device_id:
+            if name.device_id != event.device_id:
                 # It stands for many, of whatever KSN.
-                event = DeviceEvent(
-                    event.kind,
-                    event.merchant_id,
-                    name.device_id,
-                    api_key_id=event.api_key_id,
-                    detail=event.detail,
-                )
+                event = replace(event, device_id=name.device_id, ksn="")
             counted = self._unwritten[name] = _Counted(event)
         counted.count += 1
 
@@ -119,11 +116,15 @@ class NotedDeviceEvents:
         while unwritten:
             some = dict(itertools.islice(unwritten.items(), _ROWS_AT_ONCE))
             try:
-                await self._store.write(
-                    [CountedEvent(each.event, each.count) for each in some.values()]
-                )
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await self._store.write(
+                        [CountedEvent(each.event, each.count) for each in some.values()]
+                    )
             except PaymentTokenError as error:
-                self._lose(unwritten, error)
+                self._lose(unwritten, error.code)
+                return
+            except TimeoutError:
+                self._lose(unwritten, "timeout")
                 return
             except asyncio.CancelledError:
                 # Perhaps they are there: a count may be too high, and never too low.
@@ -132,10 +133,10 @@ class NotedDeviceEvents:
             for name in some:
                 del unwritten[name]
 
-    def _lose(self, unwritten: Mapping[_Name, _Counted], error: PaymentTokenError) -> None:
+    def _lose(self, unwritten: Mapping[_Name, _Counted], code: str) -> None:
         events = sum(each.count for each in unwritten.values())
         self._counts.lost("database", events)
-        logger.warning("device events are lost", extra={"events": events, "code": error.code})
+        logger.warning("device events are lost", extra={"events": events, "code": code})
 
     def _row_of(self, event: DeviceEvent) -> _Name | None:
         """``None`` where there are too many rows already."""

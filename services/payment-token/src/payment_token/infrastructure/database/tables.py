@@ -423,6 +423,7 @@ device_initial_keys = Table(
     Column("merchant_id", Text, nullable=False),
     Column("device_id", Text, nullable=False),
     Column("bound_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Index("device_initial_keys_device_idx", "merchant_id", "device_id"),
 )
 
 # What terminals did that an operator should hear of. Equal events of a minute are one row, which counts them; its times are the
