@@ -34,6 +34,8 @@ tests=(
     tests/integration/test_audit_record_texts.py
     tests/integration/test_completion_race.py
     tests/unit/audit/test_chain_writer.py
+    tests/unit/test_false_alarms.py
+    tests/unit/test_unencrypted.py
 )
 
 "$root/scripts/install.sh" --with-dev

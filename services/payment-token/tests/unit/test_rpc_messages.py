@@ -16,7 +16,11 @@ from payment_token.api.rpc.generated.decryption_service_pb2 import DecryptReques
 from payment_token.api.rpc.generated.token_service_pb2 import CreateTokenRequest
 from payment_token.api.rpc.token_messages import create_body
 from payment_token.api.strict_json import parse_json
-from payment_token.domain.errors import InvalidFieldError, PaymentTokenError
+from payment_token.domain.errors import (
+    CleartextCardDataError,
+    InvalidFieldError,
+    PaymentTokenError,
+)
 from tests.support.rpc import UNKNOWN_FIELD, create_message, decrypt_message
 
 # Proto3 does not tell an empty text from none; that is a difference which the .proto files speak of.
@@ -133,18 +137,23 @@ def test_what_nests_nothing_unknown_is_read():
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
-    [("worker-1", True), ("", False), ("a b", False), ("4111111111111111", False)],
+    ("given", "refusal"),
+    [
+        ("worker-1", None),
+        ("", None),
+        ("a b", InvalidFieldError),
+        ("4111111111111111", CleartextCardDataError),
+    ],
 )
-def test_a_request_id_is_the_caller_s_if_it_is_one(given, taken):
+def test_a_request_id_is_the_caller_s_if_it_is_one(given, refusal):
     call = Call(b"")
     made_up = call.request_id
     call.take_request_id(given)
-    assert call.request_id == (given if taken else made_up)
-    if taken or not given:
+    assert call.request_id == (given if given and refusal is None else made_up)
+    if refusal is None:
         call.check_request_id()
     else:
-        with pytest.raises(InvalidFieldError):
+        with pytest.raises(refusal):
             call.check_request_id()
 
 
