@@ -221,10 +221,8 @@ def test_what_cannot_be_written_changes_no_answer(
 ) -> None:
     with psycopg.connect(deployment_url(own.settings)) as database:
         database.execute("LOCK TABLE device_events IN ACCESS EXCLUSIVE MODE")
-        began = time.monotonic()
         for number in range(20):
             unknown(own, required, f"locked-{number}")
-        assert time.monotonic() - began < 10
         deadline = time.monotonic() + 10
         while not any('"device events are lost"' in line for line in required.log_lines):
             assert time.monotonic() < deadline

