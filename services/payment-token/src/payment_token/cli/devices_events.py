@@ -1,10 +1,10 @@
 """``payment-token devices events``: what terminals did that an operator should hear of."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import typer
+from pydantic_core import to_json
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -47,7 +47,7 @@ def list_events(
     found = with_pool(load_settings(), find)
     if as_json:
         for recorded in found:
-            typer.echo(json.dumps(_document(recorded)))
+            typer.echo(to_json(recorded.document()).decode())
     elif found:
         console.print(_table(found))
     else:
@@ -73,23 +73,3 @@ def _table(found: Sequence[RecordedEvent]) -> Table:
             escape(event.detail),
         )
     return table
-
-
-def _document(recorded: RecordedEvent) -> dict[str, object]:
-    event = recorded.event
-    return {
-        "event_id": recorded.event_id,
-        "kind": event.kind,
-        "merchant_id": event.merchant_id,
-        "device_id": event.device_id,
-        "ksn": event.ksn,
-        "api_key_id": event.api_key_id,
-        "detail": event.detail,
-        "count": recorded.count,
-        "occurred_at": _exact(recorded.occurred_at),
-        "last_at": _exact(recorded.last_at),
-    }
-
-
-def _exact(time: datetime) -> str:
-    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -32,6 +32,21 @@ class RecordedEvent:
     occurred_at: datetime
     last_at: datetime
 
+    def document(self) -> dict[str, str | int | datetime]:
+        """As every list of events has it."""
+        return {
+            "event_id": self.event_id,
+            "kind": self.event.kind.value,
+            "merchant_id": self.event.merchant_id,
+            "device_id": self.event.device_id,
+            "ksn": self.event.ksn,
+            "api_key_id": self.event.api_key_id,
+            "detail": self.event.detail,
+            "count": self.count,
+            "occurred_at": self.occurred_at,
+            "last_at": self.last_at,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class EventQuery:

@@ -50,7 +50,7 @@ class DeviceEventsBody(BaseModel):
         more = len(found) == limit
         return to_json(
             {
-                "events": list(map(_document, found)),
+                "events": [recorded.document() for recorded in found],
                 "next_before": found[-1].event_id if more else None,
             }
         )
@@ -125,19 +125,3 @@ def _number(name: str, text: str, most: int) -> int:
     if not 1 <= int(text) <= most:
         raise InvalidFieldError(name, f"must be a whole number from 1 to {most}")
     return int(text)
-
-
-def _document(recorded: RecordedEvent) -> dict[str, Any]:
-    event = recorded.event
-    return {
-        "event_id": recorded.event_id,
-        "kind": event.kind.value,
-        "merchant_id": event.merchant_id,
-        "device_id": event.device_id,
-        "ksn": event.ksn,
-        "api_key_id": event.api_key_id,
-        "detail": event.detail,
-        "count": recorded.count,
-        "occurred_at": recorded.occurred_at,
-        "last_at": recorded.last_at,
-    }
