@@ -35,6 +35,8 @@ tests=(
     tests/integration/test_completion_race.py
     tests/unit/audit/test_chain_writer.py
     tests/unit/reader_frames/test_frames_stay_hidden.py
+    tests/unit/test_false_alarms.py
+    tests/unit/test_unencrypted.py
 )
 
 "$root/scripts/install.sh" --with-dev

@@ -97,6 +97,9 @@ class Settings(BaseSettings):
     card_checks: CardChecksPolicy | None = None
     device_registration: RegistrationRule | None = None
     failed_attempts_per_ksn: int = Field(3, ge=1, le=100)
+    device_event_days: int = Field(400, ge=1, le=3650)
+    device_suspend_failures: int = Field(0, ge=0, le=1_000_000)
+    device_suspend_seconds: int = Field(300, ge=1, le=86_400)
     idempotency_window_hours: int = Field(24, ge=1, le=720)
     sad_ttl_seconds: int = Field(3600, ge=1, le=86_400)
     sad_epoch_seconds: int = Field(3600, ge=1, le=86_400)
@@ -197,6 +200,10 @@ class Settings(BaseSettings):
     def registration_rule(self) -> RegistrationRule:
         default = RegistrationRule.OPEN if self.in_development else RegistrationRule.REQUIRED
         return self.device_registration or default
+
+    @property
+    def device_events_kept(self) -> timedelta:
+        return timedelta(days=self.device_event_days)
 
     @property
     def default_ttl(self) -> timedelta:

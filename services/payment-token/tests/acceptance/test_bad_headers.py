@@ -111,7 +111,12 @@ HEADERS = [
         Attempt(headers={"X-Request-ID": "a%0d%0ab"}),
     ),
     case("long request id", 422, "invalid_field", Attempt(headers={"X-Request-ID": "r" * 129})),
-    case("card number as request id", 422, "invalid_field", Attempt(headers={"X-Request-ID": PAN})),
+    case(
+        "card number as request id",
+        422,
+        "cleartext_card_data",
+        Attempt(headers={"X-Request-ID": PAN}),
+    ),
     case("no API key", 401, "unauthenticated", Attempt(headers={"Authorization": None})),
     case(
         "another scheme", 401, "unauthenticated", Attempt(headers={"Authorization": "Basic YTpi"})

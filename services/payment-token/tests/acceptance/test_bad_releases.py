@@ -76,7 +76,7 @@ def test_a_bad_release_is_refused_and_recorded(
         ({"Content-Type": "text/plain"}, 415, "unsupported_media_type"),
         ({"Content-Encoding": "gzip"}, 415, "unsupported_media_type"),
         ({"X-Request-ID": "a b"}, 422, "invalid_field"),
-        ({"X-Request-ID": PAN}, 422, "invalid_field"),
+        ({"X-Request-ID": PAN}, 422, "cleartext_card_data"),
         ({"X-Request-ID": "r" * 129}, 422, "invalid_field"),
     ],
 )

@@ -221,14 +221,28 @@ CASES = [
         Case(
             f"create, {name} as request id",
             "create",
-            "invalid_field",
+            code,
             lambda world, given=given: Sent(good(world).body, new_key(), request_id=given),
             own_words=True,
         )
-        for name, given in (("a space", "a b"), ("a card number", PAN), ("a long text", "r" * 129))
+        for name, given, code in (
+            ("a space", "a b", "invalid_field"),
+            ("a card number", PAN, "cleartext_card_data"),
+            ("a long text", "r" * 129, "invalid_field"),
+        )
     ),
     on_token("active", "view", "active"),
     on_token("of a named merchant", "view", "active", more={"merchant_id": MERCHANT}),
+    *(
+        on_token(
+            f"a card number as merchant, {operation}",
+            operation,
+            "active",
+            "cleartext_card_data",
+            more={"merchant_id": PAN},
+        )
+        for operation in ("view", "revoke")
+    ),
     on_token("unknown", "view", "unknown", "token_not_found"),
     on_token("none", "view", "nonsense", "token_not_found"),
     on_token("a card number", "view", PAN, "token_not_found"),
@@ -283,7 +297,7 @@ CASES = [
     decrypt_sent("not a message", "malformed_request", raw=NOT_A_MESSAGE),
     decrypt_sent("not UTF-8", "malformed_request", raw=NOT_UTF_8),
     decrypt_sent("too large", "payload_too_large", raw=TOO_LARGE),
-    decrypt_sent("a card number as request id", "invalid_field", request_id=PAN),
+    decrypt_sent("a card number as request id", "cleartext_card_data", request_id=PAN),
     decrypt_sent("a request id with a space", "invalid_field", request_id="a b"),
     decrypt_sent("a request id as of an item", "invalid_field", request_id="settle-7:item3"),
     complete("approved"),
@@ -306,7 +320,7 @@ CASES = [
     complete("unknown field", "invalid_field", unknown=True, own_words=True),
     complete("not a message", "malformed_request", raw=NOT_A_MESSAGE, own_words=True),
     complete("too large", "payload_too_large", raw=TOO_LARGE, own_words=True),
-    complete("a card number as request id", "invalid_field", request_id=PAN, own_words=True),
+    complete("a card number as request id", "cleartext_card_data", request_id=PAN, own_words=True),
 ]
 
 # Those whose item says all of it. A batch has one caller and one id, and where its JSON is wrong, all of it is.
@@ -344,7 +358,9 @@ def batches(operation: str, item: Sent) -> list[Case]:
             lambda _: SentBatch([item], f"{new_key()}{'r' * 85}"),
             own_words=True,
         ),
-        batch("a card number as id", operation, "invalid_field", items=[item], request_id=PAN),
+        batch(
+            "a card number as id", operation, "cleartext_card_data", items=[item], request_id=PAN
+        ),
         batch("an id of an item", operation, "invalid_field", items=[item], request_id="r:item0"),
     ]
 

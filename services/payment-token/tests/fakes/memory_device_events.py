@@ -1,3 +1,5 @@
+"""Events of terminals, all of them, in memory. The contract is :class:`payment_token.domain.device_events.DeviceEvents`."""
+
 from payment_token.domain.device_events import DeviceEvent
 
 

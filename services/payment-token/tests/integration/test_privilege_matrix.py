@@ -38,12 +38,32 @@ MATRIX = """
     audit_exports                 .        .        .        .        .           S
     worker_limit_windows          .        SIu      .        .        SD          .
     worker_token_uses             .        SI       .        .        SD          .
+    device_events                 Siu      siu      Siu      .        SD          S
+    device_failures               Siu      .        .        .        SD          .
     alembic_version               S        S        S        S        S           S
 """
 
 _RECORD = {"writer_id", "sequence", "record"}
 _HEAD = {"tree_size", "root", "sealed_at"}
+_EVENT = {"kind", "merchant_id", "device_id", "ksn", "api_key_id", "detail", "count"}
+_COUNTED_UP = {"count", "last_at"}
 COLUMNS = {
+    ("ingest", "device_events", "i"): _EVENT,
+    ("ingest", "device_events", "u"): _COUNTED_UP,
+    ("ingest", "device_failures", "i"): {"merchant_id", "device_id", "failures"},
+    ("ingest", "device_failures", "u"): {"failures"},
+    ("vault", "device_events", "s"): {
+        "minute",
+        "kind",
+        "merchant_id",
+        "device_id",
+        "api_key_id",
+        "count",
+    },
+    ("vault", "device_events", "i"): _EVENT,
+    ("vault", "device_events", "u"): _COUNTED_UP,
+    ("rotator", "device_events", "i"): _EVENT,
+    ("rotator", "device_events", "u"): _COUNTED_UP,
     ("ingest", "payment_tokens", "u"): {
         "status",
         "revoked_at",
@@ -219,7 +239,14 @@ def test_the_roles_may_nothing_else(database: psycopg.Connection) -> None:
         " WHERE relname ~ '^(decrypt_audit|audit_)' AND relnamespace = 'public'::regnamespace"
     ).fetchall()
 
+    suspending = database.execute(
+        "SELECT r.rolname FROM pg_roles AS r WHERE r.rolname = ANY (%s)"
+        " AND has_function_privilege(r.oid, 'suspend_device(text, text)', 'EXECUTE')",
+        (names,),
+    ).fetchall()
+
     assert granted == [("pt_maintainer",)]
+    assert suspending == [("pt_ingest",)]
     assert creating == [("pt_maintainer",)]
     assert owning == [("postgres",)]
 

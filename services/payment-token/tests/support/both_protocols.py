@@ -76,6 +76,10 @@ class OverREST:
     def revoke(self, sent: Sent) -> Answer:
         return self._asked("DELETE", sent)
 
+    def device_events(self, sent: Sent) -> Answer:
+        headers = self._headers(sent)
+        return _rest_answer(self.public.get("/v1/device-events", params=sent.body, headers=headers))
+
     def decrypt(self, sent: Sent) -> Answer:
         assert self.internal is not None
         return self._posted(self.internal, "/internal/v1/decrypt", sent)

@@ -160,6 +160,7 @@ def _keys(deployment: Deployment) -> dict[str, str]:
         "reads": secret(MERCHANT, more=("--scope", "tokens:read")),
         "writes": secret(MERCHANT, more=("--scope", "tokens:write")),
         "admin": secret(MERCHANT, more=("--scope", "admin")),
+        "others_admin": secret(OTHER, more=("--scope", "admin")),
         "unknown": f"ptk_{'0' * 16}_{'a' * 43}",
         "malformed": "nonsense",
     }

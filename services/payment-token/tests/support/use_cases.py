@@ -92,6 +92,7 @@ class World:
             self.audit_log, self, lambda limit, worker: self.over_limit.append((limit, worker))
         )
         self.cryptography = CryptographyState(lambda failed: None)
+        self.device_events = MemoryDeviceEvents()
         self._numbers = itertools.count()
 
     def now(self) -> datetime:
@@ -163,6 +164,7 @@ class World:
             epoch_keys=self.epoch_keys,
             limits=self.limits,
             limit_refusals=self.limit_refusals,
+            device_events=self.device_events,
         )
 
     @property
@@ -173,6 +175,7 @@ class World:
             policies=self,
             limits=self.limits,
             limit_refusals=self.limit_refusals,
+            device_events=self.device_events,
         )
 
     def request(

@@ -16,7 +16,11 @@ from payment_token.api.rpc.generated.decryption_service_pb2 import DecryptReques
 from payment_token.api.rpc.generated.token_service_pb2 import CreateTokenRequest
 from payment_token.api.rpc.token_messages import create_body
 from payment_token.api.strict_json import parse_json
-from payment_token.domain.errors import InvalidFieldError, PaymentTokenError
+from payment_token.domain.errors import (
+    CleartextCardDataError,
+    InvalidFieldError,
+    PaymentTokenError,
+)
 from tests.support.rpc import UNKNOWN_FIELD, create_message, decrypt_message
 
 # Proto3 does not tell an empty text from none; that is a difference which the .proto files speak of.
@@ -85,8 +89,8 @@ def json_decrypt(document):
 
 @given(creates)
 def test_a_create_is_read_as_rest_reads_it(document):
-    over_grpc = outcome(lambda: create_body(create_message(document)).to_domain("k"))
-    assert over_grpc == outcome(lambda: json_create(document).to_domain("k"))
+    over_grpc = outcome(lambda: create_body(create_message(document)).to_domain("k", ""))
+    assert over_grpc == outcome(lambda: json_create(document).to_domain("k", ""))
 
 
 @given(decrypts)
@@ -108,7 +112,9 @@ def test_bytes_of_any_kind_are_read_or_refused(kind, body, raw):
 def test_a_message_with_one_byte_changed_is_read_or_refused(document, at, byte):
     raw = bytearray(create_message(document).SerializeToString() or b"\0")
     raw[at % len(raw)] = byte
-    found = outcome(lambda: create_body(Call(bytes(raw)).read(CreateTokenRequest)).to_domain("k"))
+    found = outcome(
+        lambda: create_body(Call(bytes(raw)).read(CreateTokenRequest)).to_domain("k", "")
+    )
     codes = ("malformed_request", "invalid_field", "cleartext_card_data")
     assert not isinstance(found, tuple) or found[0] in codes
 
@@ -133,18 +139,23 @@ def test_what_nests_nothing_unknown_is_read():
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
-    [("worker-1", True), ("", False), ("a b", False), ("4111111111111111", False)],
+    ("given", "refusal"),
+    [
+        ("worker-1", None),
+        ("", None),
+        ("a b", InvalidFieldError),
+        ("4111111111111111", CleartextCardDataError),
+    ],
 )
-def test_a_request_id_is_the_caller_s_if_it_is_one(given, taken):
+def test_a_request_id_is_the_caller_s_if_it_is_one(given, refusal):
     call = Call(b"")
     made_up = call.request_id
     call.take_request_id(given)
-    assert call.request_id == (given if taken else made_up)
-    if taken or not given:
+    assert call.request_id == (given if given and refusal is None else made_up)
+    if refusal is None:
         call.check_request_id()
     else:
-        with pytest.raises(InvalidFieldError):
+        with pytest.raises(refusal):
             call.check_request_id()
 
 

@@ -4,7 +4,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from payment_token.domain.errors import AuditUnavailableError, PaymentTokenError
+from payment_token.api.noted_cleartext import note_cleartext_of_worker
+from payment_token.domain.device_events import DeviceEvents
+from payment_token.domain.errors import (
+    AuditUnavailableError,
+    CleartextCardDataError,
+    PaymentTokenError,
+)
 from payment_token.domain.identifiers import RequestId
 from payment_token.domain.release import Release, Released, ReleaseRequest
 from payment_token.domain.worker_policy import Worker
@@ -26,6 +32,9 @@ class Attempt(Generic[Asked]):
 
 class RefusalsOnRecord(Protocol[Asked_contra]):
     """A use case of the internal side, as far as it keeps record of what it refuses."""
+
+    @property
+    def device_events(self) -> DeviceEvents: ...
 
     async def record_refusal(
         self,
@@ -90,5 +99,7 @@ async def on_record(
         raise
     except PaymentTokenError as error:
         refusal = error
+    if isinstance(refusal, CleartextCardDataError):
+        await note_cleartext_of_worker(use_case.device_events, refusal.field)
     await use_case.record_refusal(attempt.worker, attempt.request_id, attempt.request, refusal)
     raise refusal

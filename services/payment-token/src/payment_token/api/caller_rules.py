@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from payment_token.domain.api_key import APIKey, PresentedKey, Scope
+from payment_token.domain.cleartext_guard import refuse_card_number
 from payment_token.domain.errors import (
     IdempotencyKeyMissingError,
     InvalidFieldError,
@@ -59,13 +60,15 @@ def idempotency_key(given: Collection[str], name: str) -> str:
 
 
 def merchant_of(api_key: APIKey, given: Sequence[str]) -> MerchantId:
-    """Raises InvalidFieldError, ForbiddenError."""
+    """Raises InvalidFieldError, CleartextCardDataError, ForbiddenError."""
     if not given:
         if len(api_key.merchants) != 1:
             raise InvalidFieldError(
                 "merchant_id", "is required: this API key acts for several merchants"
             )
         return api_key.acting_for(None)
+    for text in given:
+        refuse_card_number("merchant_id", text)
     if len(given) > 1 or not MERCHANT_ID.fullmatch(given[0]):
         raise InvalidFieldError("merchant_id", "must be one merchant id")
     return api_key.acting_for(MerchantId(given[0]))

@@ -4,13 +4,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from payment_token.api.batch import SECONDS, Batch, Batches, asked, in_lines, read_in_turns
+from payment_token.api.noted_cleartext import CleartextNoted
 from payment_token.domain.api_key import APIKey
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.tokenise import Tokenise, Tokenised
 from payment_token.domain.tokenise_request import TokeniseRequest
 
 
 async def tokenised_batch(
     tokenise: Tokenise,
+    device_events: DeviceEvents,
     take_permit: Callable[[], Awaitable[None]],
     batches: Batches,
     api_key: APIKey,
@@ -27,7 +30,8 @@ async def tokenised_batch(
     async def tokenise_one(place: int) -> Tokenised:
         if place:
             await take_permit()
-        request = asked(requests[place])
+        async with CleartextNoted(device_events, api_key):
+            request = asked(requests[place])
         api_key.acting_for(request.merchant_id)
         return await tokenise(request)
 

@@ -129,6 +129,7 @@ def build_listeners(
         ready_to_release = readiness_with(workers, ready_to_release)
     release_health = health_routes(ready_to_release)
     listeners: list[AnyListener] = []
+    service.device_event_metrics.register_in(metrics.registry)
     policy = None
     counts: tuple[Counts, ...] = ()
     if Role.PUBLIC in roles:

@@ -10,11 +10,14 @@ from typing import Self
 from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
+from payment_token.bootstrap.automatic_suspension import looked_after, suspension_of
 from payment_token.bootstrap.background import repeated
+from payment_token.bootstrap.device_event_metrics import DeviceEventMetrics
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.bootstrap.limit_metrics import LimitMetrics
 from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.failed_attempts import FailedAttempts
 from payment_token.domain.key_life.audited_changes import AuditedKeyChanges
@@ -37,6 +40,7 @@ from payment_token.infrastructure.database.audit_log import PostgresAuditLog
 from payment_token.infrastructure.database.audit_months import PostgresAuditMonths
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
+from payment_token.infrastructure.database.device_events import PostgresDeviceEvents
 from payment_token.infrastructure.database.failed_attempts import PostgresFailedAttempts
 from payment_token.infrastructure.database.partitions import PostgresPartitions
 from payment_token.infrastructure.database.pool import (
@@ -48,7 +52,10 @@ from payment_token.infrastructure.database.pool import (
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from payment_token.infrastructure.database.worker_ledger import PostgresWorkerLedger
 from payment_token.infrastructure.leased_permits import LeasedPermits
-from payment_token.infrastructure.logged_device_events import LoggedDeviceEvents
+from payment_token.infrastructure.noted_device_events import (
+    WRITE_INTERVAL_SECONDS as EVENTS_INTERVAL_SECONDS,
+)
+from payment_token.infrastructure.noted_device_events import NotedDeviceEvents
 from payment_token.infrastructure.noted_uses import WRITE_INTERVAL_SECONDS, NotedUses
 from payment_token.infrastructure.recognised_api_keys import RecognisedAPIKeys
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
@@ -100,10 +107,16 @@ class Service:
         self.audit_months = PostgresAuditMonths(pool)
         self._service_keys = GuardedRotatingKeys(keys.service, keys.cryptography)
         self._epoch_keys = GuardedKeys(keys.epochs, keys.cryptography)
-        self.device_events = LoggedDeviceEvents()
         self._store = PostgresTokenStore(pool, batches, settings.idempotency_window)
         self._worker_limits = WorkerLimits(PostgresWorkerLedger(limits), time.monotonic)
         self.limit_metrics = LimitMetrics()
+        self.device_event_metrics = DeviceEventMetrics()
+        self.device_event_store = PostgresDeviceEvents(pool)
+        self._noted_events = NotedDeviceEvents(
+            self.device_event_store, self.device_event_metrics, time.monotonic
+        )
+        self._suspend_failing = suspension_of(settings, pool, audit_log, self._noted_events)
+        self._device_events: DeviceEvents = self._suspend_failing or self._noted_events
         self.refused_handshakes = RefusedHandshakes(audit_log, clock, this_process())
         self.limit_refusals = LimitRefusals(audit_log, clock, self.limit_metrics.note)
 
@@ -142,6 +155,8 @@ class Service:
                 async with (
                     repeated(service.api_keys.forget_expired, FORGET_INTERVAL_SECONDS),
                     repeated(service._uses.write, WRITE_INTERVAL_SECONDS),
+                    _written_to_the_last(service._noted_events),
+                    looked_after(service._suspend_failing),
                 ):
                     yield service
 
@@ -167,7 +182,7 @@ class Service:
             failed_attempts=FailedAttempts(
                 PostgresFailedAttempts(self.pool), settings.failed_attempts_per_ksn
             ),
-            device_events=self.device_events,
+            device_events=self._device_events,
             service_keys=self._service_keys,
             epoch_keys=self._epoch_keys,
             index_keys=GuardedRotatingKeys(self.keys.index, self.keys.cryptography),
@@ -179,6 +194,8 @@ class Service:
             revoke_token=RevokeToken(store=self._store, audit_log=self.audit_log),
             api_keys=self.api_keys,
             permits=self._permits,
+            device_events=self._device_events,
+            recorded_events=self.device_event_store,
         )
 
     def internal_use_cases(self, policies: WorkerPolicyFile) -> InternalUseCases:
@@ -192,6 +209,7 @@ class Service:
             epoch_keys=self._epoch_keys,
             limits=self._worker_limits,
             limit_refusals=self.limit_refusals,
+            device_events=self._device_events,
         )
         complete_authorization = CompleteAuthorization(
             store=self._store,
@@ -199,6 +217,7 @@ class Service:
             policies=policies,
             limits=self._worker_limits,
             limit_refusals=self.limit_refusals,
+            device_events=self._device_events,
         )
         return InternalUseCases(release, complete_authorization)
 
@@ -259,3 +278,13 @@ class Service:
 
     async def _check_clock(self) -> None:
         self.clock.now()
+
+
+@asynccontextmanager
+async def _written_to_the_last(events: NotedDeviceEvents) -> AsyncIterator[None]:
+    """While the block runs, and what is left when it ends."""
+    try:
+        async with repeated(events.write, EVENTS_INTERVAL_SECONDS):
+            yield
+    finally:
+        await events.write()

@@ -31,7 +31,10 @@ class Upkeep:
 
     def __init__(self, settings: Settings, database_url: str) -> None:
         self._maintain = Maintain(
-            PostgresMaintenance(database_url), RecordedPurges(database_url), settings.max_ttl
+            PostgresMaintenance(database_url),
+            RecordedPurges(database_url),
+            settings.max_ttl,
+            settings.device_events_kept,
         )
         self._end_overdue_sad = EndOverdueSAD(PostgresOverdueSAD(database_url))
         self._metrics = UpkeepMetrics()
@@ -96,7 +99,15 @@ class Upkeep:
             self._say(done)
 
     def _say(self, done: Maintained) -> None:
-        if done.made or done.audit_months or done.dropped or done.keys or done.uses:
+        done_something = (
+            done.made,
+            done.audit_months,
+            done.dropped,
+            done.keys,
+            done.uses,
+            done.events,
+        )
+        if any(done_something):
             logger.info(
                 "maintained",
                 extra={
@@ -106,6 +117,7 @@ class Upkeep:
                     "about_tokens": done.about_tokens,
                     "idempotency_keys": done.keys,
                     "token_uses": done.uses,
+                    "device_events": done.events,
                 },
             )
         if not done.complete:

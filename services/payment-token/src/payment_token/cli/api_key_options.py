@@ -5,6 +5,7 @@ from datetime import datetime
 
 import typer
 
+from payment_token.cli.free_text import checked_text
 from payment_token.cli.time_options import parse_duration, parse_moment
 from payment_token.domain.api_key import DEFAULT_SCOPES, Scope
 from payment_token.domain.api_key_review import DEFAULT_LIFE
@@ -57,6 +58,7 @@ def merchants_of(given: Sequence[str]) -> tuple[MerchantId, ...]:
             raise ConfigurationError(
                 "--merchant: 1 to 64 of A-Z a-z 0-9 . _ : -, the first a letter or digit."
             )
+        checked_text("--merchant", merchant_id)
     return tuple(map(MerchantId, dict.fromkeys(given)))
 
 

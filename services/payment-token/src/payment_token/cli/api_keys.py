@@ -21,6 +21,7 @@ from payment_token.cli.api_key_options import (
     scopes_of,
 )
 from payment_token.cli.deployment import load_settings, with_audit_log
+from payment_token.cli.free_text import checked_text
 from payment_token.cli.terminal import console
 from payment_token.cli.time_options import parse_duration
 from payment_token.domain.api_key import APIKey, Scope, new_api_key
@@ -68,6 +69,7 @@ def create(
         expiry_of(expires_in, expires_at, never=never_expires),
     )
     scopes, limit = scopes_of(scope), rate_of(rate, burst)
+    checked_text("--name", name)
 
     async def add(changes: ChangeAPIKeys) -> tuple[APIKey, SensitiveText]:
         made = new_api_key(

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from payment_token.bootstrap.audit_archive import opened_holds
 from payment_token.cli.deployment import database_url, load_settings
+from payment_token.cli.free_text import checked_text
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.audit_archive.legal_hold import LegalHolds
 from payment_token.domain.audit_archive.month import Month
@@ -35,6 +36,8 @@ def place(
     """Keep months, or the whole log, until the hold is released. It is in the audit log."""
     first_month = None if first is None else Month.parse(first)
     last_month = first_month if last is None else Month.parse(last)
+    checked_text("ID", hold_id)
+    checked_text("--reason", reason)
 
     async def work(holds: LegalHolds) -> Hold:
         return await holds.place(hold_id, reason, first_month, last_month)

@@ -2,6 +2,7 @@
 
 from payment_token.bootstrap.audit import this_operator
 from payment_token.cli.deployment import with_audit_log
+from payment_token.cli.free_text import checked_text
 from payment_token.domain.audit import AuditEvent, EventKind, Outcome
 from payment_token.domain.ports import AuditLog
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
@@ -11,7 +12,9 @@ from payment_token.settings import Settings
 
 async def record_reading(log: AuditLog, command: str, **asked: str | None) -> None:
     """``asked`` is what was looked for. Raises AuditUnavailableError: then nothing is shown."""
-    details = {name: value for name, value in asked.items() if value is not None}
+    details = {
+        name: checked_text(f"--{name}", value) for name, value in asked.items() if value is not None
+    }
     await log.record(
         AuditEvent(
             EventKind.AUDIT_READ,

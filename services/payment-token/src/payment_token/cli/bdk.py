@@ -13,6 +13,7 @@ from payment_token.cli.deployment import (
     with_custody,
     with_pool,
 )
+from payment_token.cli.free_text import checked_text
 from payment_token.cli.profile_options import parse_profile
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.audit import AuditEvent, EventKind, Outcome
@@ -204,6 +205,7 @@ def described_bdk(
     replay: ReplayRule,
 ) -> BaseDerivationKey:
     """Raises ConfigurationError for options that are malformed, CustodyError for what the custodian cannot do."""
+    checked_text("--id", bdk_id)
     if not BDK_ID.fullmatch(bdk_id):
         raise ConfigurationError("--id: 1 to 64 of A-Z a-z 0-9 . _ -, the first a letter or digit.")
     if ksn_prefix is not None and not _PREFIX.fullmatch(ksn_prefix.upper()):

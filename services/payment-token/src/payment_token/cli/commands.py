@@ -60,7 +60,12 @@ COMMANDS = {
         },
     ),
     "devices": Command(
-        "devices:app", "Terminals.", more={"provision": "devices_provision:provision"}
+        "devices:app",
+        "Terminals.",
+        more={
+            "provision": "devices_provision:provision",
+            "events": "devices_events:list_events",
+        },
     ),
     "audit": Command(
         "audit:app",

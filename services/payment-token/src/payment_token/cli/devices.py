@@ -6,6 +6,7 @@ from rich.table import Table
 
 from payment_token.cli.bdk import usable_bdk
 from payment_token.cli.deployment import load_settings, with_pool
+from payment_token.cli.free_text import checked_text
 from payment_token.cli.profile_options import initialisation_vector
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.custody import check_payload
@@ -111,6 +112,8 @@ def checked_names(device_id: str, merchant: str) -> tuple[DeviceId, MerchantId]:
         raise ConfigurationError(
             "--device-id: 1 to 64 visible ASCII characters; --merchant: letters, digits, . _ : -"
         )
+    checked_text("--device-id", device_id)
+    checked_text("--merchant", merchant)
     return DeviceId(device_id), MerchantId(merchant)
 
 

@@ -43,9 +43,10 @@ def _what_was_done(done: Maintained) -> str:
         f" and {_count(done.audit_months, 'month')} of the audit log" if done.audit_months else ""
     )
     uses = f" and {_count(done.uses, 'token')} of workers' old budgets" if done.uses else ""
+    events = f" and {_count(done.events, 'old device event')}" if done.events else ""
     return (
         f"Made {_count(done.made, 'partition')}{months}, dropped {done.dropped:,}{tokens},"
-        f" purged {_count(done.keys, 'idempotency key')}{uses}"
+        f" purged {_count(done.keys, 'idempotency key')}{uses}{events}"
     )
 
 

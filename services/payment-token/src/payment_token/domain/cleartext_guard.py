@@ -10,6 +10,7 @@ import unicodedata
 
 from payment_token.domain.card_data.brand import Brand, brand_of
 from payment_token.domain.card_data.luhn import passes_luhn
+from payment_token.domain.errors import CleartextCardDataError
 
 # Every pattern has a bounded length, so that the search takes linear time on any text.
 _TRACK = re.compile(r"%[Bb][0-9]{12,19}\^|;[0-9]{12,19}=[0-9]")
@@ -34,6 +35,12 @@ _UUID = re.compile(
 
 
 _SHORTEST = 13  # of what any pattern here finds: most texts are names that are shorter
+
+
+def refuse_card_number(field: str, text: str) -> None:
+    """Raises CleartextCardDataError, which names the field."""
+    if find_card_number(text):
+        raise CleartextCardDataError(field)
 
 
 def find_card_number(text: str) -> bool:

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome, Receipt
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.errors import OverWorkerLimitError, PaymentTokenError, TokenNotFoundError
 from payment_token.domain.identifiers import MerchantId, RequestId
 from payment_token.domain.limit_refusals import LimitRefusals
@@ -65,7 +66,9 @@ class CompleteAuthorization:
         policies: WorkerPolicies,
         limits: WorkerLimits,
         limit_refusals: LimitRefusals,
+        device_events: DeviceEvents,
     ) -> None:
+        self.device_events = device_events
         self._store = store
         self._audit_log = audit_log
         self._policies = policies

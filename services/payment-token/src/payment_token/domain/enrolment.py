@@ -122,7 +122,7 @@ def admit(enrolment: Enrolment, rule: RegistrationRule) -> None:
         if rule is RegistrationRule.REQUIRED:
             raise UnknownDeviceError
     elif not enrolment.device.state.may_send:
-        raise DeviceSuspendedError
+        raise DeviceSuspendedError(enrolment.device.state)
 
 
 def normalised_ksn(text: str | None) -> str:

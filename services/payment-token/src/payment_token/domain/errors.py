@@ -73,8 +73,14 @@ class UnknownDeviceError(InvalidInputError):
 
 
 class DeviceSuspendedError(InvalidInputError):
+    """``state`` is for the device's event record: a caller need not know which of them it is."""
+
     code = "device_suspended"
     default_detail = "The device is suspended, stolen or retired."
+
+    def __init__(self, state: str = "") -> None:
+        self.state = state
+        super().__init__()
 
 
 class BadKSNError(InvalidInputError):
@@ -122,12 +128,16 @@ class DecryptionFailedError(InvalidInputError):
 class CleartextCardDataError(InvalidInputError):
     code = "cleartext_card_data"
     default_detail = (
-        "A field holds what looks like a card number in clear. Nothing of the request was stored."
+        "A field holds what looks like card data in clear. Nothing of the request was stored."
     )
 
-    def __init__(self, field: str) -> None:
+    def __init__(self, field: str, merchant_id: str = "", device_id: str = "") -> None:
+        """``merchant_id`` and ``device_id`` are what the request claims, unless it is in them: for the device's event record."""
+        self.field = field
+        self.merchant_id = merchant_id
+        self.device_id = device_id
         super().__init__(
-            f"{field}: holds what looks like a card number in clear. Nothing of the request was stored."
+            f"{field}: holds what looks like card data in clear. Nothing of the request was stored."
         )
 
 

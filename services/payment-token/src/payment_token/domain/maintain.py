@@ -6,6 +6,7 @@
 4. delete idempotency keys whose window has passed, in batches
 5. likewise what workers used of their limits, once the windows are over for an hour
 6. likewise failures under a KSN, after 30 days
+7. likewise events of terminals, once they are as old as events are kept, and failures that no rule looks at any more
 
 It may be stopped at any moment and started again. What cannot be done now, because somebody is at work on a partition,
 is left for the next run; the rest is done all the same.
@@ -28,6 +29,7 @@ AUDIT_MONTHS_AHEAD = 13
 _KEYS_IN_A_BATCH = 2_000
 _USES_IN_A_BATCH = 2_000
 _ATTEMPTS_IN_A_BATCH = 2_000
+_EVENTS_IN_A_BATCH = 2_000
 _PAUSE_SECONDS = 0.05
 
 
@@ -94,6 +96,14 @@ class MaintainedTables(Protocol):
         """Failures under KSNs of which the last is 30 days old, in one transaction. Returns how many."""
         ...
 
+    async def delete_old_events(self, kept: timedelta, limit: int) -> int:
+        """The oldest of those that are older than that, in one transaction. Returns how many."""
+        ...
+
+    async def delete_old_failures(self, limit: int) -> int:
+        """Likewise the failures of terminals that are older than any rule looks back."""
+        ...
+
 
 class Maintenance(Protocol):
     def alone(self) -> AbstractAsyncContextManager[MaintainedTables | None]:
@@ -114,7 +124,7 @@ class Maintained:
     """``missing`` and ``kept`` are the purge days whose partitions could not be made or dropped this time.
 
     ``audit_months`` is ``None`` when the partitions of the audit log could not be looked after. ``uses`` are tokens that
-    were charged to workers.
+    were charged to workers, ``events`` rows of what terminals did.
     """
 
     made: int
@@ -123,6 +133,7 @@ class Maintained:
     about_tokens: int
     keys: int
     uses: int
+    events: int
     missing: Sequence[date]
     kept: Sequence[date]
 
@@ -132,10 +143,17 @@ class Maintained:
 
 
 class Maintain:
-    def __init__(self, maintenance: Maintenance, purges: Purges, max_ttl: timedelta) -> None:
+    def __init__(
+        self,
+        maintenance: Maintenance,
+        purges: Purges,
+        max_ttl: timedelta,
+        events_kept: timedelta = timedelta(days=400),
+    ) -> None:
         self._maintenance = maintenance
         self._purges = purges
         self._max_ttl = max_ttl
+        self._events_kept = events_kept
 
     async def __call__(self) -> Maintained | None:
         """``None`` when another process maintains already.
@@ -163,6 +181,8 @@ class Maintain:
             uses = await _delete_uses(tables)
             # 6.
             await _in_batches(tables.delete_old_attempts, _ATTEMPTS_IN_A_BATCH)
+            # 7.
+            events = await _delete_events(tables, self._events_kept)
             return Maintained(
                 made=made,
                 audit_months=audit_months,
@@ -170,6 +190,7 @@ class Maintain:
                 about_tokens=sum(partition.about_tokens for partition in due[:dropped]),
                 keys=keys,
                 uses=uses,
+                events=events,
                 missing=lacking[made:],
                 kept=[partition.purge_day for partition in due[dropped:]],
             )
@@ -232,6 +253,17 @@ async def _delete_uses(tables: MaintainedTables) -> int:
         deleted += uses
         windows = await tables.delete_old_windows(_USES_IN_A_BATCH)
         if not uses and windows < _USES_IN_A_BATCH:
+            return deleted
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _delete_events(tables: MaintainedTables, kept: timedelta) -> int:
+    deleted = 0
+    while True:
+        events = await tables.delete_old_events(kept, _EVENTS_IN_A_BATCH)
+        deleted += events
+        failures = await tables.delete_old_failures(_EVENTS_IN_A_BATCH)
+        if max(events, failures) < _EVENTS_IN_A_BATCH:
             return deleted
         await asyncio.sleep(_PAUSE_SECONDS)
 

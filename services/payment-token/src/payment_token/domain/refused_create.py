@@ -3,6 +3,7 @@
 from payment_token.domain.device_events import DeviceEvent, DeviceEventKind
 from payment_token.domain.enrolment import normalised_ksn
 from payment_token.domain.errors import (
+    CleartextCardDataError,
     DecryptionFailedError,
     DeviceSuspendedError,
     InvalidInputError,
@@ -21,6 +22,7 @@ _KINDS: dict[type[InvalidInputError], DeviceEventKind] = {
     DecryptionFailedError: DeviceEventKind.DECRYPTION_FAILED,
     UnknownDeviceError: DeviceEventKind.UNKNOWN_DEVICE,
     DeviceSuspendedError: DeviceEventKind.DEVICE_NOT_ACTIVE,
+    CleartextCardDataError: DeviceEventKind.CLEARTEXT_CARD_DATA,
 }
 
 
@@ -30,8 +32,7 @@ def event_of(
     """``ksn`` is what request or message state. ``None`` for what is no news of a terminal, such as a field that is not valid."""
     for kind_of_error, kind in _KINDS.items():
         if isinstance(error, kind_of_error):
-            stage = error.stage if isinstance(error, DecryptionFailedError) else ""
-            return device_event(kind, request, ksn, stage)
+            return device_event(kind, request, ksn, _detail_of(error))
     return None
 
 
@@ -46,3 +47,15 @@ def device_event(
         request.api_key_id,
         detail,
     )
+
+
+def _detail_of(error: InvalidInputError) -> str:
+    match error:
+        case DecryptionFailedError():
+            return error.stage
+        case DeviceSuspendedError():
+            return error.state
+        case CleartextCardDataError():
+            return error.field
+        case _:
+            return ""

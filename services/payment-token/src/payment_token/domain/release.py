@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome, Receipt
 from payment_token.domain.card_data import PANPart, SADPart, decode_pan_part, decode_sad_part
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.errors import (
     AuditUnavailableError,
     OverWorkerLimitError,
@@ -90,7 +91,9 @@ class Release:
         epoch_keys: VersionedKeys,
         limits: WorkerLimits,
         limit_refusals: LimitRefusals,
+        device_events: DeviceEvents,
     ) -> None:
+        self.device_events = device_events
         self._environment = environment
         self._clock = clock
         self._store = store

@@ -7,13 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 from pydantic_core import to_json
 
 from payment_token.api.rest.token_models import StrictModel
-from payment_token.domain.cleartext_guard import find_card_number
+from payment_token.domain.cleartext_guard import refuse_card_number
 from payment_token.domain.complete_authorization import (
     AuthorizationOutcome,
     Completed,
     CompletionRequest,
 )
-from payment_token.domain.errors import CleartextCardDataError
 from payment_token.domain.identifiers import MERCHANT_ID, MerchantId
 
 
@@ -27,8 +26,7 @@ class CompletionBody(StrictModel):
 
     def to_domain(self, payment_token: str) -> CompletionRequest:
         """Raises CleartextCardDataError when a text that the audit would record looks like a card number."""
-        if find_card_number(self.merchant_id):
-            raise CleartextCardDataError("merchant_id")
+        refuse_card_number("merchant_id", self.merchant_id)
         return CompletionRequest(payment_token, MerchantId(self.merchant_id), self.outcome)
 
 

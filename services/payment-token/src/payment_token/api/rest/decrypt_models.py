@@ -7,8 +7,7 @@ from pydantic_core import to_json
 
 from payment_token.api.rest.token_models import StrictModel
 from payment_token.domain.card_data import SADPart
-from payment_token.domain.cleartext_guard import find_card_number
-from payment_token.domain.errors import CleartextCardDataError
+from payment_token.domain.cleartext_guard import refuse_card_number
 from payment_token.domain.identifiers import MERCHANT_ID, PURPOSE, MerchantId
 from payment_token.domain.release import Released, ReleaseRequest
 from payment_token.domain.sensitive import SensitiveText
@@ -54,8 +53,7 @@ class DecryptBody(StrictModel):
     def to_domain(self) -> ReleaseRequest:
         """Raises CleartextCardDataError when a text that the audit would record looks like a card number."""
         for name in ("merchant_id", "purpose"):
-            if find_card_number(getattr(self, name)):
-                raise CleartextCardDataError(name)
+            refuse_card_number(name, getattr(self, name))
         return ReleaseRequest(
             payment_token=self.payment_token,
             merchant_id=MerchantId(self.merchant_id),

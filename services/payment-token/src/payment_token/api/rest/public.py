@@ -13,6 +13,7 @@ from payment_token.api.caller_rules import (
     idempotency_key,
     merchant_of,
 )
+from payment_token.api.noted_cleartext import CleartextNoted
 from payment_token.api.rest.batch_models import (
     CREATE_LIMIT_BYTES,
     BatchResultsBody,
@@ -20,6 +21,11 @@ from payment_token.api.rest.batch_models import (
     CreateItemBody,
 )
 from payment_token.api.rest.batch_results import batch_response
+from payment_token.api.rest.device_event_models import (
+    DeviceEventsBody,
+    event_parameters,
+    event_query,
+)
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
 from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import (
@@ -32,9 +38,11 @@ from payment_token.api.rest.token_models import CreateTokenBody, TokenBody, toke
 from payment_token.api.tokenised_batch import tokenised_batch
 from payment_token.domain.api_key import APIKey, Scope
 from payment_token.domain.audit import Actor
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.identifiers import MerchantId
 from payment_token.domain.permits import Permits
+from payment_token.domain.recorded_events import RecordedEvents
 from payment_token.domain.revoke_token import RevokeToken
 from payment_token.domain.token import Token
 from payment_token.domain.tokenise import Tokenise, Tokenised
@@ -51,6 +59,8 @@ class PublicUseCases:
     revoke_token: RevokeToken
     api_keys: APIKeys
     permits: Permits
+    device_events: DeviceEvents
+    recorded_events: RecordedEvents
 
 
 def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -> APIRouter:
@@ -71,8 +81,9 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
     async def create(request: Request) -> Response:
         api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
         body = await read_body(request, CreateTokenBody)
-        check_request_id(request)
-        tokenise_request = body.to_domain(_idempotency_key(request), api_key.key_id)
+        async with CleartextNoted(use_cases.device_events, api_key):
+            check_request_id(request)
+            tokenise_request = body.to_domain(_idempotency_key(request), api_key.key_id)
         api_key.acting_for(tokenise_request.merchant_id)
         result = await use_cases.tokenise(tokenise_request)
         return _json(
@@ -92,13 +103,15 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
         api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
         with batches.admitted():
             items = (await read_body(request, CreateBatchBody, CREATE_LIMIT_BYTES)).items
-            check_batch_id(request)
+            async with CleartextNoted(use_cases.device_events, api_key):
+                check_batch_id(request)
             if any(header_values(request, name) for name in _IDEMPOTENCY_HEADERS):
                 raise InvalidFieldError(
                     "Idempotency-Key", "each item of a batch has one of its own"
                 )
             outcomes = await tokenised_batch(
                 use_cases.tokenise,
+                use_cases.device_events,
                 partial(use_cases.permits.take, api_key.key_id, api_key.rate),
                 batches,
                 api_key,
@@ -117,7 +130,8 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
     )
     async def view(request: Request, payment_token: str) -> Response:
         api_key = await _authenticated(request, use_cases, Scope.TOKENS_READ)
-        merchant_id = _merchant(request, api_key)
+        async with CleartextNoted(use_cases.device_events, api_key):
+            merchant_id = _merchant(request, api_key)
         return _json(await use_cases.view_token(merchant_id, payment_token))
 
     @router.delete(
@@ -129,11 +143,32 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
     )
     async def revoke(request: Request, payment_token: str) -> Response:
         api_key = await _authenticated(request, use_cases, Scope.TOKENS_WRITE)
-        merchant_id = _merchant(request, api_key)
+        async with CleartextNoted(use_cases.device_events, api_key):
+            merchant_id = _merchant(request, api_key)
         await use_cases.revoke_token(
             _caller(request, api_key), request_id_of(request), merchant_id, payment_token
         )
         return Response(status_code=204)
+
+    @router.get(
+        "/device-events",
+        summary="What terminals did that an operator should hear of (scope admin)",
+        response_model=DeviceEventsBody,
+        responses=problems(401, 403, 422, 429, 503),
+        openapi_extra={"parameters": event_parameters()},
+        tags=["administration"],
+    )
+    async def list_device_events(request: Request) -> Response:
+        api_key = await _authenticated(request, use_cases, Scope.ADMIN)
+        async with CleartextNoted(use_cases.device_events, api_key):
+            check_request_id(request)
+            query, limit = event_query(request, api_key)
+        found = await use_cases.recorded_events.find(query, limit)
+        return Response(
+            DeviceEventsBody.render(found, limit),
+            headers={"Cache-Control": "no-store"},
+            media_type="application/json",
+        )
 
     return router
 

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from payment_token.api.batch import check_names_items, names_an_item
-from payment_token.domain.cleartext_guard import find_card_number
+from payment_token.domain.cleartext_guard import find_card_number, refuse_card_number
 from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.identifiers import REQUEST_ID, RequestId
 
@@ -51,9 +51,14 @@ def request_id_of(request: Request) -> RequestId:
 
 
 def check_request_id(request: Request) -> None:
-    """Raises InvalidFieldError when the caller sent an id that was not taken: it is what the audit would name."""
+    """Raises InvalidFieldError when the caller sent an id that was not taken: it is what the audit would name.
+
+    Raises CleartextCardDataError when that is because it holds a card number.
+    """
     given = header_values(request, HEADER)
     if given and given != [request_id_of(request)]:
+        for text in given:
+            refuse_card_number("X-Request-ID", text)
         raise InvalidFieldError("X-Request-ID", REQUEST_ID_RULE)
 
 

@@ -37,6 +37,7 @@ from payment_token.domain.identifiers import DEVICE_ID, MERCHANT_ID, DeviceId, M
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.domain.token import Token
 from payment_token.domain.tokenise_request import TokeniseRequest
+from payment_token.domain.unencrypted import is_unencrypted
 
 PARTS_LIMIT = 8
 FRAME_LIMIT_BYTES = 16 * 1024
@@ -274,13 +275,12 @@ class CreateTokenBody(StrictModel):
     ]
 
     def to_domain(self, idempotency_key: str, api_key_id: str) -> TokeniseRequest:
-        """Raises CleartextCardDataError when a free text holds what looks like a card number."""
-        self._refuse_cleartext("Idempotency-Key", idempotency_key)
-        self._refuse_cleartext("merchant_id", self.merchant_id)
-        self._refuse_cleartext("device_id", self.device_id)
-        for key, value in self.metadata.items():
-            self._refuse_cleartext("metadata", key)
-            self._refuse_cleartext("metadata", value)
+        """Raises CleartextCardDataError when a free text holds what looks like a card number, or a ciphertext is none."""
+        found = self._fields_in_clear(idempotency_key)
+        if found:
+            merchant_id = "" if "merchant_id" in found else self.merchant_id
+            device_id = "" if "device_id" in found else self.device_id
+            raise CleartextCardDataError(found[0], merchant_id, device_id)
         return TokeniseRequest(
             idempotency_key=idempotency_key,
             merchant_id=MerchantId(self.merchant_id),
@@ -291,10 +291,21 @@ class CreateTokenBody(StrictModel):
             api_key_id=api_key_id,
         )
 
-    @staticmethod
-    def _refuse_cleartext(field: str, text: str) -> None:
-        if find_card_number(text):
-            raise CleartextCardDataError(field)
+    def _fields_in_clear(self, idempotency_key: str) -> list[str]:
+        """The fields that hold card data which anybody could read."""
+        texts = {
+            "Idempotency-Key": (idempotency_key,),
+            "merchant_id": (self.merchant_id,),
+            "device_id": (self.device_id,),
+            "metadata": (*self.metadata, *self.metadata.values()),
+        }
+        found = [field for field, values in texts.items() if any(map(find_card_number, values))]
+        found += [
+            f"encrypted_payload.parts.{place}.ciphertext"
+            for place, part in enumerate(self.encrypted_payload.parts)
+            if isinstance(part, PartBody) and is_unencrypted(part.ciphertext)
+        ]
+        return found
 
 
 class ChecksBody(BaseModel):

@@ -18,10 +18,13 @@ from payment_token.api.rest.request_context import (
     is_request_id,
     new_request_id,
 )
+from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.errors import (
+    CleartextCardDataError,
     InvalidFieldError,
     MalformedRequestError,
     PayloadTooLargeError,
+    PaymentTokenError,
 )
 from payment_token.domain.identifiers import RequestId
 
@@ -45,7 +48,7 @@ class Call:
     request_id: RequestId = field(default_factory=new_request_id)
     ends_at: float = field(default_factory=lambda: time.monotonic() + DEADLINE_SECONDS)
     given_up: bool = False
-    _request_id_refused: bool = False
+    _request_id_refused: PaymentTokenError | None = None
 
     @classmethod
     def begun(cls, message: bytes, context: Context) -> Self:
@@ -75,13 +78,15 @@ class Call:
         """From here on logs and records have it, if it is one. ``check_request_id`` says so if not."""
         if is_request_id(given):
             self.request_id = RequestId(given)
-        else:
-            self._request_id_refused = given != ""
+        elif find_card_number(given):
+            self._request_id_refused = CleartextCardDataError("request_id")
+        elif given:
+            self._request_id_refused = InvalidFieldError("request_id", REQUEST_ID_RULE)
 
     def check_request_id(self) -> None:
-        """Raises InvalidFieldError."""
-        if self._request_id_refused:
-            raise InvalidFieldError("request_id", REQUEST_ID_RULE)
+        """Raises InvalidFieldError, CleartextCardDataError."""
+        if self._request_id_refused is not None:
+            raise self._request_id_refused
 
     def read(self, kind: type[Read], limit: int = SINGLE_LIMIT_BYTES) -> Read:
         """Raises what ``message_of`` raises."""

@@ -6,6 +6,7 @@ from google.protobuf.message import Message
 
 from payment_token.api.batch import Batches
 from payment_token.api.caller_rules import authenticated, idempotency_key, merchant_of
+from payment_token.api.noted_cleartext import CleartextNoted
 from payment_token.api.rest.batch_models import CREATE_LIMIT_BYTES, CreateBatchBody
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.api.rpc.batch_messages import items_of, results_of
@@ -32,18 +33,23 @@ def token_operations(use_cases: PublicUseCases, batches: Batches, *, hints: bool
         message = call.read(pb.CreateTokenRequest)
         call.take_request_id(message.request_id)
         body = create_body(message)
-        call.check_request_id()
-        key = idempotency_key({message.idempotency_key}, "idempotency_key")
-        request = body.to_domain(key, api_key.key_id)
+        async with CleartextNoted(use_cases.device_events, api_key):
+            call.check_request_id()
+            key = idempotency_key({message.idempotency_key}, "idempotency_key")
+            request = body.to_domain(key, api_key.key_id)
         api_key.acting_for(request.merchant_id)
         return _created(await use_cases.tokenise(request))
 
     async def create_batch(call: Call) -> Message:
         api_key = await _authenticated(call, use_cases, Scope.TOKENS_WRITE)
         with batches.admitted():
-            items = items_of(call, pb.BatchCreateTokensRequest, CreateBatchBody, CREATE_LIMIT_BYTES)
+            async with CleartextNoted(use_cases.device_events, api_key):
+                items = items_of(
+                    call, pb.BatchCreateTokensRequest, CreateBatchBody, CREATE_LIMIT_BYTES
+                )
             outcomes = await tokenised_batch(
                 use_cases.tokenise,
+                use_cases.device_events,
                 partial(use_cases.permits.take, api_key.key_id, api_key.rate),
                 batches,
                 api_key,
@@ -63,14 +69,16 @@ def token_operations(use_cases: PublicUseCases, batches: Batches, *, hints: bool
     async def view(call: Call) -> Message:
         api_key = await _authenticated(call, use_cases, Scope.TOKENS_READ)
         message = call.read(pb.GetTokenRequest)
-        merchant_id = _merchant(call, message, api_key)
+        async with CleartextNoted(use_cases.device_events, api_key):
+            merchant_id = _merchant(call, message, api_key)
         token = await use_cases.view_token(merchant_id, message.payment_token)
         return pb.GetTokenResponse(token=token_message(token))
 
     async def revoke(call: Call) -> Message:
         api_key = await _authenticated(call, use_cases, Scope.TOKENS_WRITE)
         message = call.read(pb.DeleteTokenRequest)
-        merchant_id = _merchant(call, message, api_key)
+        async with CleartextNoted(use_cases.device_events, api_key):
+            merchant_id = _merchant(call, message, api_key)
         caller = Actor(f"api-key:{api_key.key_id}", call.source)
         await use_cases.revoke_token(caller, call.request_id, merchant_id, message.payment_token)
         return pb.DeleteTokenResponse()

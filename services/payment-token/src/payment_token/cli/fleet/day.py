@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from payment_token.cli.fleet.expectations import NOT_YET, PER_HUNDRED, Kind
+from payment_token.cli.fleet.expectations import PER_HUNDRED, Kind
 from payment_token.cli.fleet.floor import Floor
 from payment_token.cli.published_cards import PUBLISHED_CARDS, PublishedCard
 from payment_token.cli.virtual_terminal import DUKPTTerminal
@@ -61,7 +61,7 @@ class Day:
             yield Visit(_VISITS[kind](self), alone=kind in {Kind.JUMP, Kind.BEHIND})
 
     def _weights(self, *, registration_required: bool) -> Mapping[Kind, float]:
-        left_out = set(NOT_YET)
+        left_out = set()
         if not registration_required:
             left_out.add(Kind.UNKNOWN_DEVICE)  # it would be taken
         if not self._floor.checked:

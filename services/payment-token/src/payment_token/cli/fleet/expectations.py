@@ -54,9 +54,6 @@ EXPECTED: Mapping[Kind, Expected] = {
     Kind.REUSED_KEY: Expected(422, "idempotency_key_reused"),
 }
 
-# The service does not answer these so yet, and they are not sent.
-NOT_YET = frozenset({Kind.CLEAR_TRACK})
-
 # Of a hundred visits to a terminal. What is not here is an ordinary read.
 PER_HUNDRED: Mapping[Kind, float] = {
     Kind.LATE_READ: 6,  # each is a handful of reads of an hour without a network

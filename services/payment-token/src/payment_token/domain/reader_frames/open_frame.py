@@ -2,9 +2,7 @@
 
 from collections.abc import Callable
 
-from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.device_payload import Container, ReaderFrame
-from payment_token.domain.errors import CleartextCardDataError
 from payment_token.domain.reader_frames.bbpos_tlv import read_bbpos_tlv
 from payment_token.domain.reader_frames.frame_refusal import FRAME_FIELD
 from payment_token.domain.reader_frames.idtech_emv import read_idtech_emv
@@ -13,6 +11,7 @@ from payment_token.domain.reader_frames.magtek_emv import read_magtek_emv
 from payment_token.domain.reader_frames.magtek_swipe import read_magtek_swipe
 from payment_token.domain.reader_frames.miura_tlv import read_miura_tlv
 from payment_token.domain.reader_frames.opened_frame import OpenedFrame
+from payment_token.domain.unencrypted import refuse_unencrypted
 
 _READERS: dict[Container, Callable[[bytes], OpenedFrame]] = {
     Container.IDTECH_MSR: read_idtech_msr,
@@ -28,6 +27,5 @@ def open_frame(frame: ReaderFrame) -> OpenedFrame:
     """Raises InvalidFieldError for a message that is not of its container, CleartextCardDataError for one in clear."""
     opened = _READERS[frame.container](frame.frame.reveal())
     # A reader may say that it encrypts, and not do it.
-    if any(find_card_number(text.decode("latin-1")) for text in opened.ciphertexts):
-        raise CleartextCardDataError(FRAME_FIELD)
+    refuse_unencrypted(FRAME_FIELD, opened.ciphertexts)
     return opened

@@ -110,6 +110,21 @@ DELETE FROM worker_limit_windows
         ORDER BY window_end LIMIT %s))
 """
 
+# What is so old is not counted up any more, and nobody else deletes it: no row has to be locked before. The minute stands
+# first in an index.
+_DELETE_EVENTS = """
+DELETE FROM device_events
+ WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM device_events WHERE minute <= now() - %s ORDER BY minute LIMIT %s))
+"""
+
+# An hour later than the longest time that a rule looks back.
+_DELETE_FAILURES = """
+DELETE FROM device_failures
+ WHERE ctid = ANY (ARRAY(
+       SELECT ctid FROM device_failures WHERE second <= now() - interval '25 hours' ORDER BY second LIMIT %s))
+"""
+
 
 class PostgresMaintenance:
     """Connects anew for each run."""
@@ -197,6 +212,12 @@ class _Tables:
 
     async def delete_old_attempts(self, limit: int) -> int:
         return (await self._connection.execute(_DELETE_ATTEMPTS, (limit,))).rowcount
+
+    async def delete_old_events(self, kept: timedelta, limit: int) -> int:
+        return (await self._connection.execute(_DELETE_EVENTS, (kept, limit))).rowcount
+
+    async def delete_old_failures(self, limit: int) -> int:
+        return (await self._connection.execute(_DELETE_FAILURES, (limit,))).rowcount
 
 
 def _storage() -> sql.Composable:

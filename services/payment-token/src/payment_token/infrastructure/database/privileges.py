@@ -16,6 +16,10 @@ _SCHEMA_VERSION = {"alembic_version": "SELECT"}
 _LEASE = {"key_holders": "SELECT, INSERT, UPDATE (held, lease_until), DELETE"}
 # Dead epoch keys are buried by TRUNCATE, and whoever holds a live one writes it back.
 _EPOCH_KEYS = {"sad_epoch_keys": "SELECT, INSERT, TRUNCATE"}
+# Whoever notes an event gives no time.
+_NOTING = (
+    "INSERT (kind, merchant_id, device_id, ksn, api_key_id, detail, count), UPDATE (count, last_at)"
+)
 _RECORDING = {
     "decrypt_audit_log": "INSERT (writer_id, sequence, record)",
     "audit_seals": "SELECT (tree_size, root, sealed_at)",
@@ -44,6 +48,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "api_key_uses": "SELECT, INSERT, UPDATE (last_used_at)",
         "api_key_permits": "SELECT, INSERT, UPDATE (spent_until, granted)",
         "encryption_keys": "SELECT",
+        "device_events": f"SELECT, {_NOTING}",
+        "device_failures": "SELECT, INSERT (merchant_id, device_id, failures), UPDATE (failures)",
     },
     VAULT: {
         **_SCHEMA_VERSION,
@@ -59,6 +65,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         # Counts what workers had. It takes nothing back.
         "worker_token_uses": "SELECT, INSERT",
         "worker_limit_windows": "SELECT, INSERT, UPDATE (window_end, used)",
+        # Counts up what is there, and reads nothing else of it.
+        "device_events": f"SELECT (minute, kind, merchant_id, device_id, api_key_id, count), {_NOTING}",
     },
     ROTATOR: {
         **_SCHEMA_VERSION,
@@ -80,6 +88,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "device_initial_keys": "SELECT, INSERT, UPDATE (high_water, seen)",
         "api_keys": "SELECT, INSERT, UPDATE (revoked_at, expires_at, replaced_by)",
         "api_key_uses": "SELECT",
+        "device_events": f"SELECT, {_NOTING}",
     },
     SEALER: {
         **_SCHEMA_VERSION,
@@ -99,6 +108,8 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "worker_token_uses": "SELECT, DELETE",
         "worker_limit_windows": "SELECT, DELETE",
         "failed_attempts": "SELECT, DELETE",
+        "device_events": "SELECT, DELETE",
+        "device_failures": "SELECT, DELETE",
     },
     AUDITOR: {
         **_SCHEMA_VERSION,
@@ -112,6 +123,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "audit_holds": "SELECT, INSERT (hold_id, reason, placed_by, first_month, last_month)",
         "audit_exports": "SELECT",
         "key_events": "SELECT",
+        "device_events": "SELECT",
         # All but the wrapped keys.
         "encryption_keys": (
             "SELECT (purpose, version, state, kms_key_id, environment, created_at, activated_at, public_key, retired_at,"

@@ -20,6 +20,7 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
     Uuid,
     func,
     text,
@@ -431,6 +432,7 @@ device_initial_keys = Table(
     Column("last_seen_at", _time),
     Column("tokens", BigInteger, nullable=False, server_default=text("0")),
     CheckConstraint("(high_water IS NULL) = (seen IS NULL)", name="seen"),
+    Index("device_initial_keys_device_idx", "merchant_id", "device_id"),
     # Every read changes its terminal's row: there is room on the page for the next version.
     postgresql_with={
         "fillfactor": "50",
@@ -448,4 +450,60 @@ failed_attempts = Table(
     Column("failures", Integer, nullable=False),
     Column("last_at", _time, nullable=False),
     Index(None, "last_at"),
+)
+
+# What terminals did that an operator should hear of. Equal events of a minute are one row, which counts them; its times are the
+# database's, and ``ksn`` and ``detail`` those of the first.
+device_events = Table(
+    "device_events",
+    metadata,
+    Column("event_id", BigInteger, Identity(always=True), primary_key=True),
+    Column(
+        "minute",
+        _time,
+        nullable=False,
+        server_default=text("date_trunc('minute', clock_timestamp())"),
+    ),
+    Column("kind", Text, nullable=False),
+    Column("merchant_id", Text, nullable=False),
+    Column("device_id", Text, nullable=False),
+    Column("ksn", Text, nullable=False),
+    Column("api_key_id", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("occurred_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("last_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint(
+        "octet_length(kind || merchant_id || device_id || ksn || api_key_id || detail) <= 1024",
+        name="texts",
+    ),
+    # The minute comes first: what is old is found by it, and deleted.
+    UniqueConstraint(
+        "minute",
+        "merchant_id",
+        "kind",
+        "device_id",
+        "api_key_id",
+        name="device_events_once_a_minute_key",
+    ),
+    Index("device_events_merchant_id_idx", "merchant_id", "event_id"),
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0.05"},
+)
+
+# How often the payloads of a registered terminal did not decrypt, second by second. UNLOGGED: after a crash of the database
+# the count begins anew.
+device_failures = Table(
+    "device_failures",
+    metadata,
+    Column("merchant_id", Text, primary_key=True),
+    Column("device_id", Text, primary_key=True),
+    Column(
+        "second",
+        _time,
+        primary_key=True,
+        server_default=text("date_trunc('second', clock_timestamp())"),
+    ),
+    Column("failures", BigInteger, nullable=False),
+    Index(None, "second"),
+    prefixes=["UNLOGGED"],
 )
