@@ -24,8 +24,9 @@ MATRIX = """
     api_key_uses                  SIu      .        S        .        .           .
     api_key_permits               SIu      .        .        .        .           .
     base_derivation_keys          S        .        SIu      .        .           .
-    devices                       S        .        SIu      .        .           .
+    devices                       SIu      .        SIu      .        .           .
     device_initial_keys           SIu      .        SIu      .        .           .
+    device_profiles               S        .        SID      .        .           .
     failed_attempts               SIu      .        .        .        SD          .
     decrypt_audit_log             i        i        i        S        i           Si
     a month of the audit log      .        .        .        .        .           .
@@ -125,6 +126,13 @@ COLUMNS = {
     ("ingest", "api_key_uses", "u"): {"last_used_at"},
     ("ingest", "api_key_permits", "u"): {"spent_until", "granted"},
     ("rotator", "base_derivation_keys", "u"): {"retired_at", "replay_rule"},
+    ("ingest", "devices", "u"): {"state", "state_changed_at", "state_reason"},
+    ("rotator", "devices", "u"): {
+        "initial_key_ids",
+        "state",
+        "state_changed_at",
+        "state_reason",
+    },
     ("ingest", "device_initial_keys", "u"): {
         "high_water",
         "seen",
@@ -134,7 +142,6 @@ COLUMNS = {
     },
     ("rotator", "device_initial_keys", "u"): {"high_water", "seen"},
     ("ingest", "failed_attempts", "u"): {"failures", "last_at"},
-    ("rotator", "devices", "u"): {"initial_key_ids"},
     ("ingest", "decrypt_audit_log", "i"): _RECORD,
     ("vault", "decrypt_audit_log", "i"): _RECORD,
     ("rotator", "decrypt_audit_log", "i"): _RECORD,

@@ -41,7 +41,8 @@ def check_problem(answer: httpx.Response) -> None:
     assert problem["status"] == answer.status_code
     assert problem["request_id"] == answer.headers["X-Request-ID"]
     assert PAN not in answer.text
-    assert ("Retry-After" in answer.headers) == (answer.status_code in (409, 429, 503))
+    waits = answer.status_code in (429, 503) or problem["code"] == "idempotency_in_progress"
+    assert ("Retry-After" in answer.headers) == waits
 
 
 def check_nothing_was_a_defect(service: RunningService) -> None:

@@ -14,9 +14,10 @@ from payment_token.domain.custody import (
     check_imports,
     check_kek,
     check_payload,
+    check_profile,
     custodian_of,
 )
-from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
+from payment_token.domain.device_payload import Cipher, Container, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 
@@ -120,7 +121,10 @@ def test_only_payment_cryptography_lacks_an_algorithm_and_gives_no_key() -> None
 @pytest.mark.parametrize("custodian", Custodian)
 @pytest.mark.parametrize("variant", KeyVariant)
 def test_key_variants(custodian: Custodian, variant: KeyVariant) -> None:
-    named = bdk(NAMES[custodian], BDKAlgorithm.AES_128, key_variant=variant)
+    allowed = variant is KeyVariant.PIN and variant in CAPABILITIES[custodian].key_variants
+    named = bdk(
+        NAMES[custodian], BDKAlgorithm.AES_128, allow_pin_variant=allowed, key_variant=variant
+    )
     if variant in CAPABILITIES[custodian].key_variants:
         check_bdk(named)
     else:
@@ -147,8 +151,28 @@ def test_ciphers_under_a_tdes_key(custodian: Custodian, cipher: Cipher) -> None:
             refusal(lambda: check_bdk(named))
             == f"{custodian} does not decrypt {cipher} under a TDES key"
         )
-    else:
+    elif cipher in (Cipher.TDES_2KEY, Cipher.AES_128):
         check_bdk(named)
+    else:
+        assert refusal(lambda: check_bdk(named)) == f"there is no {cipher} under a TDES key"
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "profile", "reason"),
+    [
+        (BDKAlgorithm.AES_128, {"scheme": Scheme.DUKPT_TDES}, "serves dukpt-aes, not dukpt-tdes"),
+        (BDKAlgorithm.TDES_2KEY, {"scheme": Scheme.DUKPT_AES}, "serves dukpt-tdes, not dukpt-aes"),
+        (BDKAlgorithm.TDES_2KEY, {"scheme": Scheme.DEVICE_AEAD}, "not device-aead"),
+        (BDKAlgorithm.TDES_2KEY, {"key_variant": KeyVariant.DATA_BOTH}, "AES DUKPT only"),
+        (BDKAlgorithm.AES_128, {"key_variant": KeyVariant.PIN}, "without --allow-pin-variant"),
+        (BDKAlgorithm.DEVICE_AEAD, {"cipher": Cipher.AES_256}, "leave them out"),
+        (BDKAlgorithm.DEVICE_AEAD, {"iv": bytes(16)}, "leave them out"),
+        (BDKAlgorithm.DEVICE_AEAD, {"container": Container.IDTECH_MSR}, "leave them out"),
+    ],
+)
+def test_a_profile_that_the_key_does_not_serve(algorithm, profile, reason) -> None:
+    assert reason in refusal(lambda: check_profile(bdk(KMS, algorithm), DeviceProfile(**profile)))
+    assert reason in refusal(lambda: check_bdk(bdk(KMS, algorithm, **profile)))
 
 
 def test_the_pin_variant_is_refused_whether_the_key_or_the_request_has_it() -> None:

@@ -28,9 +28,9 @@ STATUSES = {
     },
     401: {"unauthenticated"},
     403: {"forbidden"},
-    404: {"route_not_found", "token_not_found"},
+    404: {"route_not_found", "token_not_found", "device_not_found"},
     405: {"method_not_allowed"},
-    409: {"idempotency_in_progress"},
+    409: {"idempotency_in_progress", "device_state_conflict", "device_exists"},
     410: {"token_expired", "token_revoked"},
     429: {"rate_limited"},
     503: {
@@ -52,16 +52,17 @@ RPC_STATUSES = {
         "decryption_failed",
         "cleartext_card_data",
     },
-    "ALREADY_EXISTS": {"idempotency_key_reused", "ksn_replayed"},
+    "ALREADY_EXISTS": {"idempotency_key_reused", "ksn_replayed", "device_exists"},
     "FAILED_PRECONDITION": {
         "unknown_device",
         "device_suspended",
+        "device_state_conflict",
         "token_expired",
         "token_revoked",
     },
     "UNAUTHENTICATED": {"unauthenticated"},
     "PERMISSION_DENIED": {"forbidden"},
-    "NOT_FOUND": {"token_not_found"},
+    "NOT_FOUND": {"token_not_found", "device_not_found"},
     "UNIMPLEMENTED": {"route_not_found", "method_not_allowed"},
     "ABORTED": {"idempotency_in_progress"},
     "RESOURCE_EXHAUSTED": {"payload_too_large", "rate_limited"},
@@ -74,7 +75,8 @@ RPC_STATUSES = {
     },
     "DATA_LOSS": {"record_integrity_failure"},
 }
-WAITING_HELPS = {409, 429, 503}
+WAITING_HELPS = {429, 503}
+WAITS_FOR_ITSELF = "idempotency_in_progress"
 
 
 def descendants(error: type[PaymentTokenError]) -> Iterator[type[PaymentTokenError]]:
@@ -163,7 +165,9 @@ def test_an_error_s_answer(error):
     answer = answer_to(example(error))
     assert answer is ANSWERS[error]
     assert answer.title
-    assert (answer.retry_after_seconds is not None) is (answer.status in WAITING_HELPS)
+    assert (answer.retry_after_seconds is not None) is (
+        answer.status in WAITING_HELPS or error.code == WAITS_FOR_ITSELF
+    )
     assert (answer.retry_after_seconds or 1) > 0
 
 

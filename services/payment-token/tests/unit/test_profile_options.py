@@ -50,7 +50,7 @@ def test_what_is_no_list_of_pairs_is_refused_with_the_names(text):
     if text == "cipher":
         message = "cipher has no value"
     else:
-        message = "the names are key-variant, cipher, mode, iv, once each"
+        message = "the names are key-variant, cipher, mode, iv, container, once each"
     with pytest.raises(ConfigurationError, match=message) as refused:
         parse_profile(text)
     assert str(refused.value).startswith("--profile: ")

@@ -56,10 +56,15 @@ ANSWERS: dict[type[PaymentTokenError], Answer] = {
     errors.ForbiddenError: Answer(403, "Forbidden", RPCStatus.PERMISSION_DENIED),
     errors.RouteNotFoundError: Answer(404, "Route not found", RPCStatus.UNIMPLEMENTED),
     errors.TokenNotFoundError: Answer(404, "Payment token not found", RPCStatus.NOT_FOUND),
+    errors.DeviceNotFoundError: Answer(404, "Device not found", RPCStatus.NOT_FOUND),
     errors.MethodNotAllowedError: Answer(405, "Method not allowed", RPCStatus.UNIMPLEMENTED),
     errors.IdempotencyInProgressError: Answer(
         409, "Request in progress", RPCStatus.ABORTED, retry_after_seconds=1
     ),
+    errors.DeviceStateConflictError: Answer(
+        409, "Device state conflict", RPCStatus.FAILED_PRECONDITION
+    ),
+    errors.DeviceExistsError: Answer(409, "Device exists", RPCStatus.ALREADY_EXISTS),
     errors.TokenExpiredError: Answer(410, "Payment token expired", RPCStatus.FAILED_PRECONDITION),
     errors.TokenRevokedError: Answer(410, "Payment token revoked", RPCStatus.FAILED_PRECONDITION),
     errors.RateLimitedError: Answer(

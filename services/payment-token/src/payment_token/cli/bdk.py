@@ -14,7 +14,7 @@ from payment_token.cli.deployment import (
     with_pool,
 )
 from payment_token.cli.free_text import checked_text
-from payment_token.cli.profile_options import parse_profile
+from payment_token.cli.profile_options import chosen_profile, spoken
 from payment_token.cli.terminal import console, listing
 from payment_token.domain.audit import AuditEvent, EventKind, Outcome
 from payment_token.domain.counter_window import ReplayRule
@@ -55,8 +55,9 @@ MerchantOption = typer.Option(
 ProfileOption = typer.Option(
     None,
     "--profile",
-    metavar="NAME=VALUE,…",
-    help="How its terminals encrypt: key-variant, cipher, mode, iv.",
+    metavar="NAME",
+    help="How its terminals encrypt: a profile of `devices profiles`, or pairs such as cipher=aes-128,mode=cbc of"
+    " key-variant, cipher, mode, iv, container.",
 )
 PINVariantOption = typer.Option(
     False,
@@ -220,7 +221,7 @@ def described_bdk(
         algorithm=algorithm,
         ksn_prefix=None if ksn_prefix is None else ksn_prefix.upper(),
         allow_pin_variant=allow_pin_variant,
-        profile=parse_profile(profile),
+        profile=chosen_profile(load_settings, profile),
         merchant_id=None if merchant is None else MerchantId(merchant),
         replay_rule=replay,
     )
@@ -282,13 +283,8 @@ def _state(known: RegisteredBDK) -> str:
 
 
 def _profile(bdk: BaseDerivationKey) -> str:
-    profile = bdk.profile
-    spoken = [str(value) for value in (profile.key_variant, profile.cipher, profile.mode) if value]
-    if profile.iv is not None:
-        spoken.append(f"IV {profile.iv.hex()}")
-    if bdk.allow_pin_variant:
-        spoken.append("PIN variant allowed")
-    return ", ".join(spoken)
+    allowed = "PIN variant allowed" if bdk.allow_pin_variant else ""
+    return ", ".join(filter(None, (spoken(bdk.profile), allowed)))
 
 
 def _described(known: RegisteredBDK) -> list[tuple[str, str]]:

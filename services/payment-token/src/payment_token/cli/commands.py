@@ -65,6 +65,15 @@ COMMANDS = {
         more={
             "provision": "devices_provision:provision",
             "events": "devices_events:list_events",
+            "import": "devices_import:import_devices",
+            "list": "devices_listed:list_devices",
+            "show": "devices_listed:show",
+            "suspend": "devices_states:suspend",
+            "reactivate": "devices_states:reactivate",
+            "report-stolen": "devices_states:report_stolen",
+            "retire": "devices_states:retire",
+            "reset-counter": "devices_states:reset_counter",
+            "profiles": "device_profiles:app",
         },
     ),
     "audit": Command(

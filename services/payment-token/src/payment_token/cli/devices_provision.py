@@ -10,8 +10,13 @@ from pathlib import Path
 import typer
 
 from payment_token.cli.bdk import usable_bdk
-from payment_token.cli.deployment import load_settings, with_custody, with_pool
-from payment_token.cli.devices import checked_names
+from payment_token.cli.deployment import (
+    load_settings,
+    operators_audit_log,
+    with_custody,
+    with_pool,
+)
+from payment_token.cli.device_changes import changes_of
 from payment_token.cli.protection_key import (
     ComponentsOption,
     KBPKAlgorithm,
@@ -20,11 +25,14 @@ from payment_token.cli.protection_key import (
 )
 from payment_token.cli.terminal import console
 from payment_token.cli.terminal_key_name import given_before, key_name
+from payment_token.domain.change_devices import ChangeDevices, Registered
 from payment_token.domain.custody import check_gives_initial_keys
 from payment_token.domain.device_aead import MOST_KEY_EPOCH, AEADKeyName
 from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.device_registry import Registration, checked_device, checked_merchant
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, Device, DeviceState
+from payment_token.domain.errors import DeviceExistsError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.key_block import KeyBlockVersion
 from payment_token.domain.key_block.provisioned_key import (
@@ -34,10 +42,7 @@ from payment_token.domain.key_block.provisioned_key import (
 )
 from payment_token.domain.sensitive import SecretKey
 from payment_token.infrastructure.custody.custodians import Custodians
-from payment_token.infrastructure.database.device_directory import (
-    AlreadyRegisteredError,
-    PostgresDeviceDirectory,
-)
+from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.infrastructure.private_file import write_private_file
 from payment_token.settings import ConfigurationError, Settings
@@ -100,7 +105,7 @@ def provision(
     The block (ANSI X9.143, TR-31) is under a protection key that the key-injection facility has too.
     """
     settings = load_settings()
-    device, owner = checked_names(device_id, merchant)
+    device, owner = checked_device(device_id), checked_merchant(merchant)
     if output is not None:
         _check_new(output)
 
@@ -160,7 +165,8 @@ def _provisioned(settings: Settings, terminal: Terminal, kbpk: ProtectionKey) ->
         key = await _derived(custodians, terminal)
         block = provisioned_key_block(kbpk.key, kbpk.version, algorithm, terminal.name, key)
         # A key of a terminal that is not on record must not leave: first this, then the block.
-        await _register(PostgresDeviceDirectory(pool), terminal)
+        async with operators_audit_log(settings, pool) as log:
+            await _register(changes_of(pool, log), terminal)
         return block, provisioned_check_value(key, algorithm)
 
     return with_custody(settings, derive)
@@ -172,27 +178,32 @@ async def _derived(custodians: Custodians, terminal: Terminal) -> SecretKey:
     return await custodians.initial_key(terminal.bdk, terminal.name)
 
 
-async def _register(directory: PostgresDeviceDirectory, terminal: Terminal) -> None:
+async def _register(changes: ChangeDevices, terminal: Terminal) -> None:
     initial_key_id = terminal.name.initial_key_id
     taken = False
     try:
         if terminal.known is not None:
-            await directory.add_initial_key(terminal.known, initial_key_id)
+            await changes.add_initial_key(terminal.merchant_id, terminal.device_id, initial_key_id)
             return
-        await directory.register_device(
-            Device(
-                merchant_id=terminal.merchant_id,
-                device_id=terminal.device_id,
-                bdk_id=terminal.bdk.bdk_id,
-                state=DeviceState.REGISTERED,
-                profile=DeviceProfile(terminal.bdk.algorithm.scheme),
-                initial_key_ids=frozenset((initial_key_id,)),
-            )
-        )
-    except AlreadyRegisteredError:
+        registered = await changes.register(_registration(terminal, initial_key_id))
+        taken = registered is not Registered.NEW
+    except DeviceExistsError:
         taken = True
     if taken:
         raise given_before()
+
+
+def _registration(terminal: Terminal, initial_key_id: bytes) -> Registration:
+    return Registration(
+        Device(
+            merchant_id=terminal.merchant_id,
+            device_id=terminal.device_id,
+            bdk_id=terminal.bdk.bdk_id,
+            state=DeviceState.REGISTERED,
+            profile=DeviceProfile(terminal.bdk.algorithm.scheme),
+            initial_key_ids=frozenset((initial_key_id,)),
+        )
+    )
 
 
 def _check_new(output: Path) -> None:

@@ -1,12 +1,26 @@
-"""A device profile as options say it: ``--profile cipher=aes-128,mode=cbc``."""
+"""A device profile as options say it: by name, ``--profile magtek-swipe``, or in pairs, ``--profile cipher=aes-128,mode=cbc``."""
 
 from collections.abc import Callable
 
-from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
+import typer
+
+from payment_token.cli.deployment import with_pool
+from payment_token.domain.device_payload import Cipher, Container, KeyVariant, Mode
 from payment_token.domain.device_profile import DeviceProfile
-from payment_token.settings import ConfigurationError
+from payment_token.domain.reader_profiles import BUILT_IN, PROFILE_NAME, NamedProfile
+from payment_token.infrastructure.database.device_profiles import PostgresDeviceProfiles
+from payment_token.infrastructure.database.pool import Pool
+from payment_token.settings import ConfigurationError, Settings
 
 _IV_BYTES = (8, 16)
+
+KeyVariantOption = typer.Option(None, "--key-variant")
+CipherOption = typer.Option(None, "--cipher")
+ModeOption = typer.Option(None, "--mode")
+IVOption = typer.Option(None, "--iv", metavar="HEX", help="A fixed initialisation vector.")
+ContainerOption = typer.Option(
+    None, "--container", help="The reader's message in which its ciphertexts come."
+)
 
 
 def _block(text: str) -> bytes:
@@ -22,7 +36,27 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "cipher": Cipher,
     "mode": Mode,
     "iv": _block,
+    "container": Container,
 }
+
+
+def chosen_profile(settings: Callable[[], Settings], text: str | None) -> DeviceProfile:
+    """Of a BDK: a name, or pairs. ``settings`` are asked for an operator's own profiles only. Raises ConfigurationError."""
+    if text is None or not PROFILE_NAME.fullmatch(text):
+        return parse_profile(text)
+    if text in BUILT_IN:
+        return BUILT_IN[text].profile
+    return with_pool(settings(), lambda pool: named_profile(pool, text)).profile
+
+
+async def named_profile(pool: Pool, name: str) -> NamedProfile:
+    """Raises ConfigurationError."""
+    named = await PostgresDeviceProfiles(pool).find(name)
+    if named is None:
+        raise ConfigurationError(
+            f"--profile: there is no profile {name}. `payment-token devices profiles` lists them."
+        )
+    return named
 
 
 def parse_profile(text: str | None) -> DeviceProfile:
@@ -33,6 +67,7 @@ def parse_profile(text: str | None) -> DeviceProfile:
         if name not in _PARSERS or name in values:
             raise ConfigurationError(
                 f"--profile: pairs NAME=VALUE, separated by commas; the names are {', '.join(_PARSERS)}, once each."
+                " Or the name of a profile, as `payment-token devices profiles` lists them."
             )
         try:
             values[name] = _PARSERS[name](value)
@@ -50,3 +85,17 @@ def initialisation_vector(text: str | None) -> bytes | None:
         raise ConfigurationError(
             "--iv: must be one block in hexadecimal: 16 digits for TDES, 32 for AES."
         ) from None
+
+
+def spoken(profile: DeviceProfile) -> str:
+    """What a profile fixes, in one line."""
+    said = [
+        str(value)
+        for value in (profile.scheme, profile.key_variant, profile.cipher, profile.mode)
+        if value
+    ]
+    if profile.iv is not None:
+        said.append(f"IV {profile.iv.hex()}")
+    if profile.container is not None:
+        said.append(f"in {profile.container}")
+    return " ".join(said)

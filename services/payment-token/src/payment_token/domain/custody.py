@@ -10,11 +10,11 @@ one key serve two schemes under two names, and AWS KMS deletes no key by an alia
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
-from payment_token.domain.device_payload import Cipher, KeyVariant, Mode
+from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile, Encryption
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.operator_error import OperatorError
@@ -144,15 +144,34 @@ def check_bdk(bdk: BaseDerivationKey) -> None:
         raise CustodyError(f"{custodian} does not derive {bdk.algorithm} keys")
     if bdk.allow_pin_variant and KeyVariant.PIN not in can.key_variants:
         raise CustodyError(f"{custodian} does not decrypt data under the PIN variant")
-    if bdk.algorithm is BDKAlgorithm.DEVICE_AEAD and any(
-        getattr(bdk.profile, field.name) is not None
-        for field in fields(DeviceProfile)
-        if field.name != "scheme"
+    check_profile(bdk, bdk.profile)
+
+
+def check_profile(bdk: BaseDerivationKey, profile: DeviceProfile) -> None:
+    """Raises CustodyError for a profile of terminals that this BDK cannot serve, whoever holds it, or that its custodian cannot."""
+    check_payload(bdk, profile)
+    scheme = bdk.algorithm.scheme
+    if profile.scheme not in (None, scheme):
+        raise CustodyError(f"{bdk.bdk_id} serves {scheme}, not {profile.scheme}")
+    if profile.key_variant is KeyVariant.PIN and not bdk.allow_pin_variant:
+        raise CustodyError(
+            f"{bdk.bdk_id} does not allow the PIN variant: it was registered without --allow-pin-variant"
+        )
+    if scheme is Scheme.DEVICE_AEAD and profile.over(DeviceProfile(scheme)) != DeviceProfile(
+        scheme
     ):
         raise CustodyError(
             "device-aead fixes cipher, mode and IV itself: leave them out of the profile"
         )
-    check_payload(bdk, bdk.profile)
+    if scheme is Scheme.DUKPT_TDES:
+        _check_tdes(profile)
+
+
+def _check_tdes(profile: DeviceProfile) -> None:
+    if profile.cipher not in (None, Cipher.TDES_2KEY, Cipher.AES_128):
+        raise CustodyError(f"there is no {profile.cipher} under a TDES key")
+    if profile.key_variant is KeyVariant.DATA_BOTH:
+        raise CustodyError("the variant data-both exists under AES DUKPT only")
 
 
 def check_payload(bdk: BaseDerivationKey, profile: DeviceProfile | Encryption) -> None:

@@ -106,6 +106,7 @@ class Device:
     state: DeviceState
     profile: DeviceProfile = field(default_factory=DeviceProfile)
     initial_key_ids: frozenset[bytes] = frozenset()
+    serial: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,21 @@ def admit(enrolment: Enrolment, rule: RegistrationRule) -> None:
             raise UnknownDeviceError
     elif not enrolment.device.state.may_send:
         raise DeviceSuspendedError(enrolment.device.state)
+
+
+def check_serial(device: Device | None, stated: str | None) -> None:
+    """``stated`` is the serial number that the reader's own message has. Raises UnknownDeviceError where another is registered.
+
+    Makers pad it with zeros and spaces, and print it in either case.
+    """
+    if device is None or device.serial is None or stated is None:
+        return
+    if _bare_serial(device.serial) != _bare_serial(stated):
+        raise UnknownDeviceError
+
+
+def _bare_serial(text: str) -> str:
+    return text.strip(" \x00").lstrip("0").upper()
 
 
 def normalised_ksn(text: str | None) -> str:

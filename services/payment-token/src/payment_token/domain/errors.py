@@ -205,6 +205,13 @@ class TokenNotFoundError(NotFoundError):
     default_detail = "This merchant has no such payment token."
 
 
+class DeviceNotFoundError(NotFoundError):
+    """Also for malformed ids and another merchant's device: all look alike from outside."""
+
+    code = "device_not_found"
+    default_detail = "This merchant has no such device."
+
+
 # --- The state does not allow it ------------------------------------------------------------------------------------
 
 
@@ -218,6 +225,16 @@ class IdempotencyInProgressError(ConflictError):
     default_detail = (
         "A request with this idempotency key is still being worked on. Send the same request again."
     )
+
+
+class DeviceStateConflictError(ConflictError):
+    code = "device_state_conflict"
+    default_detail = "The state of the device does not allow that."
+
+
+class DeviceExistsError(ConflictError):
+    code = "device_exists"
+    default_detail = "This merchant has a device of this id already, registered otherwise; or an initial key is another device's."
 
 
 class TokenGoneError(PaymentTokenError):

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from typing import LiteralString
 
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.json import Jsonb
 
 from payment_token.domain.counter_window import ReplayRule
-from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
+from payment_token.domain.device_payload import Cipher, Container, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.enrolment import (
     BaseDerivationKey,
@@ -34,7 +34,7 @@ BDK = (
 )
 """The columns that :func:`bdk_of` reads."""
 
-DEVICE = ("merchant_id", "device_id", "bdk_id", "state", "profile", "initial_key_ids")
+DEVICE = ("merchant_id", "device_id", "bdk_id", "state", "profile", "initial_key_ids", "serial")
 """The columns that :func:`device_of` reads."""
 
 _DEVICE = "SELECT * FROM devices WHERE merchant_id = %s AND device_id = %s"
@@ -58,24 +58,7 @@ UPDATE base_derivation_keys SET retired_at = clock_timestamp() WHERE bdk_id = %s
 
 _SET_REPLAY_RULE = "UPDATE base_derivation_keys SET replay_rule = %s WHERE bdk_id = %s"
 
-_INSERT_DEVICE = """
-INSERT INTO devices (merchant_id, device_id, bdk_id, state, profile, initial_key_ids)
-VALUES (%(merchant_id)s, %(device_id)s, %(bdk_id)s, %(state)s, %(profile)s, %(initial_key_ids)s)
-"""
-
-_BIND_INITIAL_KEY = """
-INSERT INTO device_initial_keys (bdk_id, initial_key_id, merchant_id, device_id)
-VALUES (%(bdk_id)s, %(initial_key_id)s, %(merchant_id)s, %(device_id)s)
-"""
-
-
 _IS_BOUND = "SELECT 1 FROM device_initial_keys WHERE bdk_id = %s AND initial_key_id = %s"
-
-# A device without a list takes any key that is bound to it, so it stays without one.
-_ADD_INITIAL_KEY = """
-UPDATE devices SET initial_key_ids = array_append(initial_key_ids, %(initial_key_id)s)
- WHERE merchant_id = %(merchant_id)s AND device_id = %(device_id)s AND cardinality(initial_key_ids) > 0
-"""
 
 
 class AlreadyRegisteredError(Exception):
@@ -106,7 +89,7 @@ class PostgresDeviceDirectory:
             "allow_pin_variant": bdk.allow_pin_variant,
             "is_default": bdk.is_default,
             "key_check_value": key_check_value,
-            "profile": _profile_json(bdk.profile),
+            "profile": profile_json(bdk.profile),
             "merchant_id": bdk.merchant_id,
             "replay_rule": bdk.replay_rule,
         }
@@ -126,26 +109,6 @@ class PostgresDeviceDirectory:
         async with connection_of(self._pool) as connection:
             return (await connection.execute(_RETIRE_BDK, (bdk_id,))).rowcount == 1
 
-    async def register_device(self, device: Device) -> None:
-        """Binds the initial keys that it names, too.
-
-        Raises AlreadyRegisteredError when the merchant has a device of this id, or an initial key is bound already.
-        """
-        row: dict[str, Any] = {
-            "merchant_id": device.merchant_id,
-            "device_id": device.device_id,
-            "bdk_id": device.bdk_id,
-            "state": device.state,
-            "profile": _profile_json(device.profile),
-            "initial_key_ids": sorted(device.initial_key_ids),
-        }
-        async with connection_of(self._pool) as connection:
-            await _insert(connection, _INSERT_DEVICE, row)
-            for initial_key_id in row["initial_key_ids"]:
-                await _insert(
-                    connection, _BIND_INITIAL_KEY, row | {"initial_key_id": initial_key_id}
-                )
-
     async def find_device(self, merchant_id: MerchantId, device_id: DeviceId) -> Device | None:
         async with connection_of(self._pool) as connection:
             return await self._device(connection, merchant_id, device_id)
@@ -154,18 +117,6 @@ class PostgresDeviceDirectory:
         """Whether some terminal has this initial key."""
         async with connection_of(self._pool) as connection:
             return (await connection.execute(_IS_BOUND, (bdk_id, initial_key_id))).rowcount > 0
-
-    async def add_initial_key(self, device: Device, initial_key_id: bytes) -> None:
-        """A further initial key of a registered device. Raises AlreadyRegisteredError when a device has it, also this one."""
-        row = {
-            "merchant_id": device.merchant_id,
-            "device_id": device.device_id,
-            "bdk_id": device.bdk_id,
-            "initial_key_id": initial_key_id,
-        }
-        async with connection_of(self._pool) as connection:
-            await _insert(connection, _BIND_INITIAL_KEY, row)
-            await connection.execute(_ADD_INITIAL_KEY, row)
 
     async def find_bdk(self, bdk_id: str) -> RegisteredBDK | None:
         found = [known for known in await self.list_bdks() if known.bdk.bdk_id == bdk_id]
@@ -184,12 +135,6 @@ class PostgresDeviceDirectory:
                 )
                 async for row in cursor
             ]
-
-    async def list_devices(self) -> Sequence[Device]:
-        async with connection_of(self._pool) as connection:
-            cursor = connection.cursor(row_factory=dict_row)
-            await cursor.execute("SELECT * FROM devices ORDER BY merchant_id, device_id")
-            return [device_of(row) async for row in cursor]
 
     @staticmethod
     async def _device(
@@ -217,7 +162,7 @@ def bdk_of(row: DictRow, *, is_default: bool) -> BaseDerivationKey:
         ksn_prefix=row["ksn_prefix"],
         allow_pin_variant=row["allow_pin_variant"],
         is_default=is_default,
-        profile=_profile(row["profile"]),
+        profile=profile_of(row["profile"]),
         merchant_id=row["merchant_id"],
         replay_rule=ReplayRule(row["replay_rule"]),
     )
@@ -229,23 +174,25 @@ def device_of(row: DictRow) -> Device:
         device_id=row["device_id"],
         bdk_id=row["bdk_id"],
         state=DeviceState(row["state"]),
-        profile=_profile(row["profile"]),
+        profile=profile_of(row["profile"]),
         initial_key_ids=frozenset(row["initial_key_ids"]),
+        serial=row["serial"],
     )
 
 
-def _profile_json(profile: DeviceProfile) -> Jsonb:
+def profile_json(profile: DeviceProfile) -> Jsonb:
     values = {name: value for name, value in asdict(profile).items() if value is not None}
     if profile.iv is not None:
         values["iv"] = profile.iv.hex()
     return Jsonb(values)
 
 
-def _profile(stored: Mapping[str, str]) -> DeviceProfile:
+def profile_of(stored: Mapping[str, str]) -> DeviceProfile:
     return DeviceProfile(
         scheme=Scheme(stored["scheme"]) if "scheme" in stored else None,
         key_variant=KeyVariant(stored["key_variant"]) if "key_variant" in stored else None,
         cipher=Cipher(stored["cipher"]) if "cipher" in stored else None,
         mode=Mode(stored["mode"]) if "mode" in stored else None,
         iv=bytes.fromhex(stored["iv"]) if "iv" in stored else None,
+        container=Container(stored["container"]) if "container" in stored else None,
     )

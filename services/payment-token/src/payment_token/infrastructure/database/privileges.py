@@ -40,9 +40,10 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         "device_initial_keys": (
             "SELECT, INSERT, UPDATE (high_water, seen, first_seen_at, last_seen_at, tokens)"
         ),
+        # Administrators register and stop devices through the API.
+        "devices": "SELECT, INSERT, UPDATE (state, state_changed_at, state_reason)",
+        "device_profiles": "SELECT",
         "failed_attempts": "SELECT, INSERT, UPDATE (failures, last_at)",
-        # A terminal becomes active by a function, so that a stolen one is not brought back by this role.
-        "devices": "SELECT",
         "base_derivation_keys": "SELECT",
         "api_keys": "SELECT",
         "api_key_uses": "SELECT, INSERT, UPDATE (last_used_at)",
@@ -84,8 +85,11 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
         ),
         "token_idempotency_keys": "SELECT (fingerprint_key, expires_at)",
         "base_derivation_keys": "SELECT, INSERT, UPDATE (retired_at, replay_rule)",
-        "devices": "SELECT, INSERT, UPDATE (initial_key_ids)",
+        "devices": (
+            "SELECT, INSERT, UPDATE (initial_key_ids, state, state_changed_at, state_reason)"
+        ),
         "device_initial_keys": "SELECT, INSERT, UPDATE (high_water, seen)",
+        "device_profiles": "SELECT, INSERT, DELETE",
         "api_keys": "SELECT, INSERT, UPDATE (revoked_at, expires_at, replaced_by)",
         "api_key_uses": "SELECT",
         "device_events": f"SELECT, {_NOTING}",

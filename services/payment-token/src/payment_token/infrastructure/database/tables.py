@@ -412,6 +412,13 @@ devices = Table(
     Column("profile", JSONB, nullable=False),
     Column("initial_key_ids", ARRAY(LargeBinary), nullable=False),
     Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("serial", Text),
+    Column("make", Text),
+    Column("model", Text),
+    Column("firmware", Text),
+    Column("profile_name", Text),
+    Column("state_changed_at", _time, nullable=False, server_default=func.clock_timestamp()),
+    Column("state_reason", Text, nullable=False, server_default=text("''")),
     CheckConstraint(
         "state IN ('registered', 'active', 'suspended', 'stolen', 'retired')", name="state"
     ),
@@ -439,6 +446,16 @@ device_initial_keys = Table(
         "autovacuum_vacuum_scale_factor": "0.02",
         "autovacuum_vacuum_threshold": "1000",
     },
+)
+
+# An operator's own, beside the built-in ones. A registration keeps a copy of its profile.
+device_profiles = Table(
+    "device_profiles",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("profile", JSONB, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("created_at", _time, nullable=False, server_default=func.clock_timestamp()),
 )
 
 # Payloads that did not decrypt, by who sent them and under which KSN.
