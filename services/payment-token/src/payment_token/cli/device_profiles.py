@@ -95,7 +95,7 @@ def remove(name: str = NameArgument) -> None:
             await log.record(_change(named, "removed"))
         if uses or not await own.remove(name):
             raise ConfigurationError(
-                f"{uses or 'Some'} devices have the profile {name}: it stays until they are retired."
+                f"Devices that have the profile {name}: {uses or 'some'}. It stays until they are retired."
             )
 
     with_audit_log(load_settings(), end)

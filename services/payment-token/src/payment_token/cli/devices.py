@@ -22,7 +22,7 @@ from payment_token.domain.device_registry import (
     checked_merchant,
     checked_registration,
 )
-from payment_token.domain.errors import DeviceExistsError
+from payment_token.domain.errors import DeviceExistsError, InitialKeyTakenError
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.pool import Pool
 from payment_token.settings import ConfigurationError
@@ -81,10 +81,12 @@ def register(
 
     try:
         registered = with_changes(add)
-    except DeviceExistsError as error:
+    except InitialKeyTakenError:
+        raise ConfigurationError("--ksn: its initial key is another device's.") from None
+    except DeviceExistsError:
         raise ConfigurationError(
-            f"{merchant} has a device {device_id} already, with other data, or the key of --ksn is another device's."
-            f" {error.detail}"
+            f"The merchant {merchant} has a device {device_id} already, and what it is registered with differs:"
+            " `payment-token devices show` has it."
         ) from None
     if registered is Registered.BEFORE:
         console.print(

@@ -140,7 +140,7 @@ async def _register(
             registration = _registration(line, known)
             _check_unlike_before(line, registration, outcome)
         except InvalidInputError as error:
-            outcome.refused.append(Refused(line, error.detail))
+            outcome.refused.append(Refused(line, line.fault or _reason(error)))
         else:
             good.append((line, registration))
     register = changes.try_all if dry_run else changes.register_all
@@ -173,6 +173,12 @@ def _registration(line: Line, known: Known) -> Registration:
     if bdk is not None and bdk.merchant_id not in (None, request.merchant_id):
         bdk = None
     return checked_registration(request, bdk)
+
+
+def _reason(error: InvalidInputError) -> str:
+    """By the names of the columns, and without what only a request has."""
+    first, _, rest = error.detail.partition(" Nothing of the request was stored.")
+    return (first + rest).replace("ksns: ", "ksn: ", 1).rstrip(".")
 
 
 def _profile(name: str | None, known: Known) -> DeviceProfile:

@@ -18,6 +18,7 @@ from payment_token.domain.device_payload import Cipher, KeyVariant, Mode, Scheme
 from payment_token.domain.device_profile import DeviceProfile, Encryption
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.operator_error import OperatorError
+from payment_token.domain.payload_cipher import block_bytes
 
 
 class Custodian(StrEnum):
@@ -152,10 +153,10 @@ def check_profile(bdk: BaseDerivationKey, profile: DeviceProfile) -> None:
     check_payload(bdk, profile)
     scheme = bdk.algorithm.scheme
     if profile.scheme not in (None, scheme):
-        raise CustodyError(f"{bdk.bdk_id} serves {scheme}, not {profile.scheme}")
+        raise CustodyError(f"the key {bdk.bdk_id} serves {scheme}, not {profile.scheme}")
     if profile.key_variant is KeyVariant.PIN and not bdk.allow_pin_variant:
         raise CustodyError(
-            f"{bdk.bdk_id} does not allow the PIN variant: it was registered without --allow-pin-variant"
+            f"the PIN variant is not allowed for {bdk.bdk_id}: that key is registered without --allow-pin-variant"
         )
     if scheme is Scheme.DEVICE_AEAD and profile.over(DeviceProfile(scheme)) != DeviceProfile(
         scheme
@@ -165,6 +166,27 @@ def check_profile(bdk: BaseDerivationKey, profile: DeviceProfile) -> None:
         )
     if scheme is Scheme.DUKPT_TDES:
         _check_tdes(profile)
+    elif (
+        profile.cipher in _AES_KEY_BYTES
+        and _AES_KEY_BYTES[profile.cipher] > bdk.algorithm.key_bytes
+    ):
+        raise CustodyError(f"{profile.cipher} is stronger than a key of {bdk.algorithm}")
+    _check_iv(profile, profile.over(bdk.encryption_defaults))
+
+
+# X9.24-3 6.3.5: a working key is never stronger than the key that it is derived from. TDES of either length is weaker than any.
+_AES_KEY_BYTES = {Cipher.AES_128: 16, Cipher.AES_192: 24, Cipher.AES_256: 32}
+
+
+def _check_iv(profile: DeviceProfile, settled: DeviceProfile) -> None:
+    if profile.iv is None or settled.cipher is None:
+        return
+    if settled.mode is Mode.ECB:
+        raise CustodyError("ecb has no IV: leave it out of the profile")
+    if len(profile.iv) != block_bytes(settled.cipher):
+        raise CustodyError(
+            f"the IV must be {block_bytes(settled.cipher)} bytes for {settled.cipher}"
+        )
 
 
 def _check_tdes(profile: DeviceProfile) -> None:

@@ -234,7 +234,15 @@ class DeviceStateConflictError(ConflictError):
 
 class DeviceExistsError(ConflictError):
     code = "device_exists"
-    default_detail = "This merchant has a device of this id already, registered otherwise; or an initial key is another device's."
+    default_detail = (
+        "This merchant has a device of this id already, and what it is registered with differs."
+    )
+
+
+class InitialKeyTakenError(DeviceExistsError):
+    """An initial key belongs to one device of one merchant; whose it is, nobody is told."""
+
+    default_detail = "An initial key of this device is another device's."
 
 
 class TokenGoneError(PaymentTokenError):

@@ -18,6 +18,7 @@ from payment_token.domain.errors import (
     DeviceNotFoundError,
     DeviceStateConflictError,
     IdempotencyInProgressError,
+    InitialKeyTakenError,
 )
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.infrastructure.database.device_directory import device_of, profile_json
@@ -173,7 +174,7 @@ class HeldPostgresDevice:
     async def add_initial_key(self, initial_key_id: bytes) -> None:
         row = _binding(self.entry.registration, initial_key_id)
         if (await self._connection.execute(_BIND, row)).rowcount == 0:
-            raise DeviceExistsError
+            raise InitialKeyTakenError
         await self._connection.execute(_LIST_KEY, row)
 
 
@@ -191,9 +192,7 @@ class PostgresRegistering:
         device = registration.device
         known = await _entry(self._connection, _FIND, _KEYS, device.merchant_id, device.device_id)
         if known is None or not known.registration.says_the_same(registration):
-            raise DeviceExistsError(
-                "This merchant has a device of this id already, and what it is registered with differs."
-            )
+            raise DeviceExistsError
         return Registered.BEFORE
 
     async def _added(self, registration: Registration) -> bool:
@@ -219,7 +218,7 @@ class PostgresRegistering:
                 continue
             # Bound at its first success, where registration is open.
             if (await self._connection.execute(_IS_ITS_OWN, row)).rowcount == 0:
-                raise DeviceExistsError("An initial key of this device is another device's.")
+                raise InitialKeyTakenError
 
 
 def _binding(registration: Registration, initial_key_id: bytes) -> dict[str, object]:
