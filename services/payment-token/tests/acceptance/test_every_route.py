@@ -5,7 +5,9 @@ A route that is not attacked here fails the test.
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -38,6 +40,17 @@ ROUTES = {
     "device_events": Route(("GET", "/v1/device-events"), None),
 }
 OPEN = {"/healthz", "/readyz", "/metrics"}
+
+# Administrative routes are of REST alone: (method, path, body).
+DEVICE_ROUTES: list[tuple[str, str, dict[str, str] | None]] = [
+    ("POST", "/v1/devices", {"device_id": "d_new", "bdk_id": "default-aes-128"}),
+    ("GET", "/v1/devices", None),
+    ("GET", "/v1/devices/{device_id}", None),
+    *(
+        ("POST", f"/v1/devices/{{device_id}}/{change}", {"reason": "mine"})
+        for change in ("suspend", "reactivate", "report-stolen", "retire", "reset-counter")
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -118,7 +131,9 @@ def test_no_route_is_forgotten(world: World) -> None:
         }
     attacked = {attack.operation for attack in ATTACKS}
 
-    assert found == {ROUTES[operation].rest for operation in attacked}
+    assert found == {ROUTES[operation].rest for operation in attacked} | {
+        (method, path) for method, path, _ in DEVICE_ROUTES
+    }
     methods = {method.name for service in (TOKENS, DECRYPTION) for method in service.methods}
     assert methods == {ROUTES[operation].rpc for operation in attacked} - {None}
 
@@ -144,11 +159,88 @@ def test_another_merchants_keys_and_tokens(world: World, attack: Attack, protoco
     assert owner.code == ""
 
 
+@pytest.fixture(scope="module")
+def device(world: World) -> dict[str, Any]:
+    body = {"device_id": "d_own", "bdk_id": "default-aes-128", "merchant_id": MERCHANT}
+    with as_key(world, "admin") as admin:
+        answer = admin.post("/v1/devices", json=body)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+
+@contextmanager
+def as_key(world: World, key: str) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=world.service.urls["public"],
+        headers={"Authorization": world.keys[key]} if world.keys[key] else {},
+        timeout=20,
+    ) as client:
+        yield client
+
+
+def asked(
+    client: httpx.Client, route: tuple[str, str, dict[str, str] | None], merchant: str | None
+) -> httpx.Response:
+    method, path, body = route
+    named = {} if merchant is None else {"merchant_id": merchant}
+    path = path.format(device_id="d_own")
+    if body is None:
+        return client.request(method, path, params=named)
+    return client.request(method, path, json=body | named)
+
+
+@pytest.mark.parametrize("route", DEVICE_ROUTES, ids=lambda route: " ".join(route[:2]))
+def test_another_merchants_administrator(
+    world: World, device: dict[str, Any], route: tuple[str, str, dict[str, str] | None]
+) -> None:
+    counted = refusals(world)
+    with as_key(world, "other-admin") as other:
+        unnamed, named = asked(other, route, None), asked(other, route, MERCHANT)
+
+    assert (named.status_code, named.json()["code"]) == (403, "forbidden")
+    if "{device_id}" in route[1]:
+        assert (unnamed.status_code, unnamed.json()["code"]) == (404, "device_not_found")
+        assert refusals(world) == counted + 2
+    else:
+        # Of its own merchant, which has no such device.
+        assert unnamed.is_success
+        assert MERCHANT not in unnamed.text
+        assert refusals(world) == counted + 1
+    with as_key(world, "admin") as admin:
+        assert admin.get("/v1/devices/d_own").json() == device
+
+
+@pytest.mark.parametrize("route", DEVICE_ROUTES, ids=lambda route: " ".join(route[:2]))
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ("none", 401),
+        ("unknown", 401),
+        ("revoked", 401),
+        ("expired", 401),
+        ("own", 403),
+        ("reads", 403),
+        ("writes", 403),
+    ],
+)
+def test_who_is_no_administrator(
+    world: World,
+    device: dict[str, Any],
+    route: tuple[str, str, dict[str, str] | None],
+    key: str,
+    status: int,
+) -> None:
+    with as_key(world, key) as client:
+        assert asked(client, route, MERCHANT).status_code == status
+    with as_key(world, "admin") as admin:
+        assert admin.get("/v1/devices/d_own").json() == device
+
+
 def refusals(world: World) -> float:
     """Of the public side, as its metrics count requests and items of batches."""
     text = httpx.get(f"{world.service.urls['metrics']}/metrics").text
     line = re.compile(
-        r'payment_token_(requests|batch_items)_total\{code="(forbidden|token_not_found)",'
+        r'payment_token_(requests|batch_items)_total\{code="(forbidden|token_not_found|device_not_found)",'
         r'(listener="public(_grpc)?"|side="public").*\} (\S+)'
     )
     return sum(float(found[5]) for found in line.finditer(text))

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from payment_token.cli.development import WORKER_IDENTITY
-from tests.support.deployment import Deployment, RunningService
+from payment_token.domain.api_key import Scope
+from tests.support.deployment import MERCHANT, Deployment, RunningService
 from tests.support.long_form import usual_or_long
 from tests.support.problems import check_nothing_was_a_defect
 
@@ -59,7 +60,9 @@ def check_none_was_left_out(report: str) -> None:
 
 
 def test_the_public_api(service: RunningService, deployment: Deployment, tmp_path: Path) -> None:
-    check(tmp_path, service.urls["public"], f"--header=Authorization: Bearer {deployment.api_key}")
+    scopes = [word for scope in Scope for word in ("--scope", scope)]
+    made = deployment.run_here("api-keys", "create", "--merchant", MERCHANT, *scopes)
+    check(tmp_path, service.urls["public"], f"--header=Authorization: Bearer {made.stdout.strip()}")
     check_nothing_was_a_defect(service)
 
 

@@ -83,7 +83,7 @@ def test_routes_and_methods(
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     check_problem(answer)
-    assert ("Allow" in answer.headers) == (status == 405)
+    assert bool(answer.headers.get("Allow")) == (status == 405)
 
 
 @pytest.mark.parametrize("path", ["/v1/payment-tokens", "/v1/payment-tokens/pt_x"])
@@ -91,7 +91,7 @@ def test_head(service: RunningService, path: str) -> None:
     answer = httpx.head(service.urls["public"] + path)
 
     assert answer.status_code == 405
-    assert "Allow" in answer.headers
+    assert answer.headers["Allow"]
     assert answer.content == b""
 
 

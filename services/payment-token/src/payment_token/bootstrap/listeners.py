@@ -22,9 +22,12 @@ from payment_token.api.rest.batch_models import (
 )
 from payment_token.api.rest.completion_models import CompletionBody
 from payment_token.api.rest.decrypt_models import DecryptBody
+from payment_token.api.rest.devices import MODELS as DEVICE_MODELS
+from payment_token.api.rest.devices import device_routes
 from payment_token.api.rest.internal import internal_routes
 from payment_token.api.rest.observation import RequestMetrics
 from payment_token.api.rest.operations import Readiness, health_routes, metrics_route
+from payment_token.api.rest.plain_routes import together
 from payment_token.api.rest.public import public_routes
 from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
@@ -138,8 +141,11 @@ def build_listeners(
             "public",
             (health, counted) if documented else (health,),
             metrics,
-            plain=public_routes(use_cases, batches, hints=settings.in_development),
-            models=(CreateTokenBody, CreateItemBody, CreateBatchBody),
+            plain=together(
+                public_routes(use_cases, batches, hints=settings.in_development),
+                device_routes(service.device_use_cases()),
+            ),
+            models=(CreateTokenBody, CreateItemBody, CreateBatchBody, *DEVICE_MODELS),
             security=BEARER,
             documented=documented,
             hints=settings.in_development,

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
+from payment_token.api.rest.devices import DeviceUseCases
 from payment_token.api.rest.internal import InternalUseCases
 from payment_token.api.rest.public import PublicUseCases
 from payment_token.bootstrap.audit import opened_audit_log, this_process
@@ -15,6 +16,7 @@ from payment_token.bootstrap.background import repeated
 from payment_token.bootstrap.device_event_metrics import DeviceEventMetrics
 from payment_token.bootstrap.keys import FORGET_INTERVAL_SECONDS, Keys
 from payment_token.bootstrap.limit_metrics import LimitMetrics
+from payment_token.domain.administer_devices import AdministerDevices
 from payment_token.domain.complete_authorization import CompleteAuthorization
 from payment_token.domain.decrypt_payload import DecryptPayload
 from payment_token.domain.device_events import DeviceEvents
@@ -41,6 +43,8 @@ from payment_token.infrastructure.database.audit_months import PostgresAuditMont
 from payment_token.infrastructure.database.clock import SYNC_INTERVAL_SECONDS, DatabaseClock
 from payment_token.infrastructure.database.device_directory import PostgresDeviceDirectory
 from payment_token.infrastructure.database.device_events import PostgresDeviceEvents
+from payment_token.infrastructure.database.device_profiles import PostgresDeviceProfiles
+from payment_token.infrastructure.database.device_registry import PostgresDeviceRegistry
 from payment_token.infrastructure.database.failed_attempts import PostgresFailedAttempts
 from payment_token.infrastructure.database.partitions import PostgresPartitions
 from payment_token.infrastructure.database.pool import (
@@ -197,6 +201,15 @@ class Service:
             device_events=self._device_events,
             recorded_events=self.device_event_store,
         )
+
+    def device_use_cases(self) -> DeviceUseCases:
+        administer = AdministerDevices(
+            registry=PostgresDeviceRegistry(self.pool),
+            bdks=self.directory,
+            profiles=PostgresDeviceProfiles(self.pool),
+            audit_log=self.audit_log,
+        )
+        return DeviceUseCases(administer, self.api_keys, self._permits)
 
     def internal_use_cases(self, policies: WorkerPolicyFile) -> InternalUseCases:
         release = Release(

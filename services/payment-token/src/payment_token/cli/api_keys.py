@@ -51,7 +51,7 @@ def create(
         [],
         "--scope",
         help="What it may do; repeatable. Default: tokens:write (create, batches, delete) and tokens:read (the masked"
-        " view). admin is for administrative routes, and gives nothing else.",
+        " view). admin is for registering and stopping devices, and gives nothing else.",
     ),
     expires_in: str | None = ExpiresIn,
     expires_at: str | None = ExpiresAt,

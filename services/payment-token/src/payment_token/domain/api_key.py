@@ -25,7 +25,7 @@ _FORM = re.compile(r"ptk_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 
 
 class Scope(StrEnum):
-    """``ADMIN`` is for administrative routes, of which there are none yet. It includes no other scope."""
+    """``ADMIN`` is for the routes of devices. It includes no other scope."""
 
     TOKENS_WRITE = "tokens:write"
     TOKENS_READ = "tokens:read"

@@ -6,7 +6,7 @@ stored and recorded in clear, so what looks like a card number is refused in eac
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from payment_token.domain.cleartext_guard import find_card_number
@@ -45,6 +45,9 @@ class DeviceRequest:
     firmware: str | None = None
     profile_name: str | None = None
     profile: DeviceProfile = field(default_factory=DeviceProfile)
+
+    def with_profile(self, profile: DeviceProfile) -> "DeviceRequest":
+        return replace(self, profile=profile)
 
 
 @dataclass(frozen=True, slots=True)

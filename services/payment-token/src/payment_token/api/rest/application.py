@@ -55,10 +55,11 @@ def application(
         redirect_slashes=False,
     )
     answer_to = _answering(hints=hints)
-    for router in routers if plain is None else (plain, *routers):
+    served_routers = routers if plain is None else (plain, *routers)
+    for router in served_routers:
         app.include_router(router)
     app.add_exception_handler(PaymentTokenError, answer_to)
-    app.add_exception_handler(HTTPException, _not_routed)
+    app.add_exception_handler(HTTPException, _not_routed(served_routers))
     app.add_exception_handler(Exception, answer_to)
     describe(app, models, security or {}, public_paths(routers) if security is BEARER else ())
     served: ASGIApp = app if plain is None else PlainRoutes(plain, app, answer_to)
@@ -77,23 +78,27 @@ def _answering(*, hints: bool) -> AnswerTo:
     return answer_to
 
 
-async def _not_routed(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 400
-    ours = {404: RouteNotFoundError, 405: MethodNotAllowedError}.get(
-        status, MalformedRequestError
-    )()
-    note_error_code(request.scope, ours.code)
-    response = problem_response(request, ours, hints=False)
-    if isinstance(ours, MethodNotAllowedError):
-        response.headers["Allow"] = ", ".join(sorted(_methods_of(request)))
-    return response
+def _not_routed(routers: tuple[APIRouter, ...]) -> AnswerTo:
+    async def answer_to(request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 400
+        ours = {404: RouteNotFoundError, 405: MethodNotAllowedError}.get(
+            status, MalformedRequestError
+        )()
+        note_error_code(request.scope, ours.code)
+        response = problem_response(request, ours, hints=False)
+        if isinstance(ours, MethodNotAllowedError):
+            response.headers["Allow"] = ", ".join(sorted(_methods_of(request, routers)))
+        return response
+
+    return answer_to
 
 
-def _methods_of(request: Request) -> set[str]:
-    """All that the path takes (RFC 9110 §15.5.6): the framework names those of the first route alone."""
+def _methods_of(request: Request, routers: tuple[APIRouter, ...]) -> set[str]:
+    """All that the path takes (RFC 9110 §15.5.6): the framework names those of the first route alone, and its own list of routes none."""
     return {
         method
-        for route in request.app.routes
+        for router in routers
+        for route in router.routes
         if isinstance(route, APIRoute) and route.path_regex.match(request.scope["path"])
         for method in route.methods or ()
     }

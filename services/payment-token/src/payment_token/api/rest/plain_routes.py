@@ -13,6 +13,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from payment_token.api.rest.encoded_slashes import keep_apart
+
 AnswerTo = Callable[[Request, Exception], Awaitable[Response]]
 """The answer to what an endpoint raised."""
 
@@ -39,6 +41,7 @@ class PlainRoutes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            keep_apart(scope)
             for route in self._routes.get(scope["method"], ()):
                 matched = route.pattern.match(scope["path"])
                 if matched is not None:
@@ -61,3 +64,11 @@ class PlainRoutes:
         except Exception as error:  # noqa: BLE001 - nothing of an exception reaches a caller
             response = await self._answer_to(request, error)
         await response(scope, receive, send)
+
+
+def together(*routers: APIRouter) -> APIRouter:
+    """Their routes as those of one."""
+    joined = APIRouter()
+    for router in routers:
+        joined.routes.extend(router.routes)
+    return joined

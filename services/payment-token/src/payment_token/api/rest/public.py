@@ -29,6 +29,7 @@ from payment_token.api.rest.device_event_models import (
 from payment_token.api.rest.openapi import merchant_parameter, problems, request_body, token_headers
 from payment_token.api.rest.request_body import read_body, validated
 from payment_token.api.rest.request_context import (
+    caller_of,
     check_batch_id,
     check_request_id,
     header_values,
@@ -37,7 +38,6 @@ from payment_token.api.rest.request_context import (
 from payment_token.api.rest.token_models import CreateTokenBody, TokenBody, token_document
 from payment_token.api.tokenised_batch import tokenised_batch
 from payment_token.domain.api_key import APIKey, Scope
-from payment_token.domain.audit import Actor
 from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.identifiers import MerchantId
@@ -146,7 +146,7 @@ def public_routes(use_cases: PublicUseCases, batches: Batches, *, hints: bool) -
         async with CleartextNoted(use_cases.device_events, api_key):
             merchant_id = _merchant(request, api_key)
         await use_cases.revoke_token(
-            _caller(request, api_key), request_id_of(request), merchant_id, payment_token
+            caller_of(request, api_key), request_id_of(request), merchant_id, payment_token
         )
         return Response(status_code=204)
 
@@ -188,11 +188,6 @@ def _result(tokenised: Tokenised) -> dict[str, Any]:
     if tokenised.replayed:
         return {"status": 200, "idempotency_replayed": True, "body": body}
     return {"status": 201, "body": body}
-
-
-def _caller(request: Request, api_key: APIKey) -> Actor:
-    client = request.scope.get("client") or ("unknown", 0)
-    return Actor(f"api-key:{api_key.key_id}", f"{client[0]}:{client[1]}")
 
 
 def _idempotency_key(request: Request) -> str:

@@ -6,6 +6,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from payment_token.api.batch import check_names_items, names_an_item
+from payment_token.domain.api_key import APIKey
+from payment_token.domain.audit import Actor
 from payment_token.domain.cleartext_guard import find_card_number, refuse_card_number
 from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.identifiers import REQUEST_ID, RequestId
@@ -66,3 +68,8 @@ def check_batch_id(request: Request) -> None:
     """Raises InvalidFieldError likewise, and when the items could not be named after it."""
     check_request_id(request)
     check_names_items(request_id_of(request), "X-Request-ID")
+
+
+def caller_of(request: Request, api_key: APIKey) -> Actor:
+    client = request.scope.get("client") or ("unknown", 0)
+    return Actor(f"api-key:{api_key.key_id}", f"{client[0]}:{client[1]}")

@@ -122,6 +122,13 @@ class PostgresDeviceDirectory:
         found = [known for known in await self.list_bdks() if known.bdk.bdk_id == bdk_id]
         return found[0] if found else None
 
+    async def serving(self, bdk_id: str, merchant_id: MerchantId) -> BaseDerivationKey | None:
+        """``None`` when there is no such key, it is retired, or serves another merchant."""
+        known = await self.find_bdk(bdk_id)
+        if known is None or known.retired_at is not None:
+            return None
+        return known.bdk if known.bdk.merchant_id in (None, merchant_id) else None
+
     async def list_bdks(self) -> Sequence[RegisteredBDK]:
         async with connection_of(self._pool) as connection:
             cursor = connection.cursor(row_factory=dict_row)
