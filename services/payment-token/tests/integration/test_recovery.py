@@ -236,6 +236,7 @@ async def test_what_ended_ends_again(log: Restorable) -> None:
         "revoked_api_keys": 1,
         "shortened_api_keys": 0,
         "retired_bdks": 0,
+        "stopped_devices": 0,
         "ended_keys": 3,
         "unreadable_tokens": 1,
         "replay_marks": 0,
@@ -285,6 +286,66 @@ async def test_an_api_key_does_not_come_back_to_a_longer_life(log: Restorable) -
         ]
     counts = done.applied.counts
     assert (counts["revoked_api_keys"], counts["shortened_api_keys"]) == (1, 2)
+    assert not (await log.recover(url)).changes
+
+
+async def test_a_stolen_device_stays_stolen(log: Restorable) -> None:
+    log.happens(happened())
+    before = {
+        "stolen": "active",
+        "again": "active",
+        "back": "suspended",
+        "retired": "retired",
+        "suspended": "registered",
+        "kept": "active",
+    }
+    with psycopg.connect(log.made.url) as database:
+        for name, state in before.items():
+            database.execute(
+                "INSERT INTO devices (merchant_id, device_id, state, profile, initial_key_ids)"
+                " VALUES ('m_1', %s, %s, '{}', '{}')",
+                (name, state),
+            )
+    url = log.back_up()
+    log.happens(
+        *(
+            happened(
+                EventKind.DEVICE_STATE_CHANGED,
+                merchant_id=merchant,
+                details={"device_id": name, "state": state, "reason": "the log says so"},
+            )
+            for merchant, name, state in (
+                ("m_1", "stolen", "stolen"),
+                ("m_1", "again", "stolen"),
+                ("m_1", "again", "active"),
+                ("m_1", "back", "active"),
+                ("m_1", "retired", "suspended"),
+                ("m_1", "suspended", "suspended"),
+                ("m_2", "kept", "stolen"),
+                ("m_1", "kept", "melted"),
+                ("m_1", "unknown", "stolen"),
+            )
+        ),
+        happened(EventKind.DEVICE_REGISTERED, merchant_id="m_1", details={"device_id": "new"}),
+        happened(
+            EventKind.DEVICE_REGISTERED,
+            merchant_id="m_1",
+            details={"device_id": "kept", "added_initial_key": "00"},
+        ),
+    )
+    await exported(log)
+
+    done = await log.recover(url)
+
+    assert dict(rows(url, "SELECT device_id, state FROM devices")) == before | {
+        "stolen": "stolen",
+        "suspended": "suspended",
+    }
+    assert rows(url, "SELECT DISTINCT state_reason FROM devices WHERE state = 'stolen'") == [
+        ("the log says so",)
+    ]
+    assert done.applied.counts["stopped_devices"] == 2
+    assert done.endings.made == {"devices": 1}
     assert not (await log.recover(url)).changes
 
 

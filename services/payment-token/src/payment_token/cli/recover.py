@@ -19,6 +19,7 @@ _SAID = {
     "revoked_api_keys": "API keys are revoked again",
     "shortened_api_keys": "API keys expire when the log says again",
     "retired_bdks": "base derivation keys are retired again",
+    "stopped_devices": "devices are suspended, stolen or retired again",
     "ended_keys": "key versions are as the log says: retired, destroyed, or made since and lost",
     "unreadable_tokens": "tokens are under keys that were destroyed: nothing opens them, so they are revoked",
     "replay_marks": "replay marks of terminals are moved up",
@@ -93,6 +94,9 @@ def _next_steps(done: Recovery) -> Iterator[str]:
     made = done.endings.made.get("api_keys", 0)
     if made:
         yield f"payment-token api-keys create: {made:,} API keys were made in the time that is lost, and are unknown now"
+    devices = done.endings.made.get("devices", 0)
+    if devices:
+        yield f"payment-token devices import: {devices:,} devices were registered in the time that is lost, and are unknown now"
     if done.reach.lost_to is not None:
         yield (
             "tell integrators and the workers' owners from when to when: revocations and completions of the lost"

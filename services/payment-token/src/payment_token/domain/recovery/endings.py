@@ -1,4 +1,4 @@
-"""What records of the log have ended: tokens, their SAD, API keys, keys. A restored database has them alive again.
+"""What records of the log have ended: tokens, their SAD, API keys, keys; and which devices they have stopped. A restored database has them alive again.
 
 A record is written before what it tells of is done. So one may tell of what never happened: a revocation whose caller
 heard of an outage. Ending what somebody wanted ended is the safe side.
@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from payment_token.domain.audit import EventKind
+from payment_token.domain.enrolment import DeviceState
 from payment_token.domain.errors import TokenNotFoundError
 from payment_token.domain.key_life.key_event import KeyEventKind
 from payment_token.domain.key_life.version import KeyPurpose
@@ -53,15 +54,25 @@ class KeyFate:
         return self.destroying_at is not None or self.destroyed_at is not None
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceFate:
+    """The state in which somebody has put a device last."""
+
+    state: DeviceState
+    at: datetime
+    reason: str
+
+
 @dataclass(slots=True)
 class Endings:
-    """``api_keys`` and ``bdks`` by their ids, ``expiring`` the API keys whose end came nearer. ``made`` counts what was made since and cannot be made again from records."""
+    """``api_keys`` and ``bdks`` by their ids, ``devices`` by merchant and id, ``expiring`` the API keys whose end came nearer. ``made`` counts what was made since and cannot be made again from records."""
 
     revoked: dict[str, TokenEnd] = field(default_factory=dict)
     completed: dict[str, TokenEnd] = field(default_factory=dict)
     api_keys: dict[str, datetime] = field(default_factory=dict)
     expiring: dict[str, datetime] = field(default_factory=dict)
     bdks: dict[str, datetime] = field(default_factory=dict)
+    devices: dict[tuple[str, str], DeviceFate] = field(default_factory=dict)
     keys: dict[tuple[KeyPurpose, str], KeyFate] = field(default_factory=dict)
     made: dict[str, int] = field(default_factory=dict)
 
@@ -113,6 +124,23 @@ def _read_api_key_expiring(endings: Endings, content: Mapping[str, Any], _: date
 
 def _read_api_key_created(endings: Endings, _: Mapping[str, Any], __: datetime) -> None:
     endings.made["api_keys"] = endings.made.get("api_keys", 0) + 1
+
+
+def _read_device_state(endings: Endings, content: Mapping[str, Any], at: datetime) -> None:
+    details = _details(content)
+    if details.get("state") not in list(DeviceState):
+        return
+    name = (str(content.get("merchant_id")), str(details.get("device_id")))
+    known = endings.devices.get(name)
+    # Leaves are in the order of their sealing: two writers' may not be in that of their times.
+    if known is None or known.at <= at:
+        state = DeviceState(str(details["state"]))
+        endings.devices[name] = DeviceFate(state, at, str(details.get("reason", "")))
+
+
+def _read_device_registered(endings: Endings, content: Mapping[str, Any], _: datetime) -> None:
+    if "added_initial_key" not in _details(content):
+        endings.made["devices"] = endings.made.get("devices", 0) + 1
 
 
 def _read_key(endings: Endings, content: Mapping[str, Any], at: datetime) -> None:
@@ -176,6 +204,8 @@ _READERS: dict[str, Callable[[Endings, Mapping[str, Any], datetime], None]] = {
     EventKind.API_KEY_EXPIRY_CHANGED: _read_api_key_expiring,
     EventKind.API_KEY_CREATED: _read_api_key_created,
     EventKind.KEY_CHANGED: _read_key,
+    EventKind.DEVICE_STATE_CHANGED: _read_device_state,
+    EventKind.DEVICE_REGISTERED: _read_device_registered,
 }
 
 _CHANGES: dict[KeyEventKind, Callable[[KeyFate, Mapping[str, Any], datetime], None]] = {

@@ -28,6 +28,7 @@ class Applied:
     revoked_api_keys: int = 0
     shortened_api_keys: int = 0
     retired_bdks: int = 0
+    stopped_devices: int = 0
     ended_keys: int = 0
     unreadable_tokens: int = 0
     replay_marks: int = 0

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from psycopg import AsyncConnection
 
 from payment_token.domain.key_life.version import KeyPurpose
-from payment_token.domain.recovery.endings import Endings, KeyFate, TokenEnd
+from payment_token.domain.recovery.endings import DeviceFate, Endings, KeyFate, TokenEnd
 from payment_token.domain.recovery.ports import Applied
 
 _ENDS = "unnest(%(merchants)s::text[], %(tokens)s::text[], %(times)s::timestamptz[]) AS ended (merchant, token, at)"
@@ -38,6 +38,12 @@ UPDATE api_keys SET expires_at = %(at)s
 _RETIRE_BDK = (
     "UPDATE base_derivation_keys SET retired_at = %s WHERE bdk_id = %s AND retired_at IS NULL"
 )
+
+# A device that was brought back since stays as the backup has it: to stop one too many is the safe side.
+_STOP_DEVICE = """
+UPDATE devices SET state = %(state)s, state_changed_at = %(at)s, state_reason = %(reason)s
+ WHERE merchant_id = %(merchant)s AND device_id = %(device)s AND state NOT IN (%(state)s, 'retired')
+"""
 
 # A version that was made since: its wrapped key is lost, its name is taken, and of a signing key the public half still
 # checks what it has signed.
@@ -112,6 +118,7 @@ async def end_again(connection: AsyncConnection, endings: Endings, environment: 
         revoked_api_keys=await _end_each(connection, _REVOKE_API_KEY, endings.api_keys),
         shortened_api_keys=await _shorten_api_keys(connection, endings.expiring),
         retired_bdks=await _end_each(connection, _RETIRE_BDK, endings.bdks),
+        stopped_devices=await _stop_devices(connection, endings.devices),
         ended_keys=keys,
         unreadable_tokens=(
             (await connection.execute(_REVOKE_UNREADABLE, (gone,))).rowcount if gone else 0
@@ -155,6 +162,23 @@ async def _shorten_api_keys(connection: AsyncConnection, expiring: Mapping[str, 
             for key_id, at in expiring.items()
         ]
     )
+
+
+async def _stop_devices(
+    connection: AsyncConnection, devices: Mapping[tuple[str, str], DeviceFate]
+) -> int:
+    stopped = 0
+    for (merchant, device), fate in devices.items():
+        if not fate.state.may_send:
+            parameters = {
+                "merchant": merchant,
+                "device": device,
+                "state": fate.state,
+                "at": fate.at,
+                "reason": fate.reason,
+            }
+            stopped += (await connection.execute(_STOP_DEVICE, parameters)).rowcount
+    return stopped
 
 
 async def _meet(connection: AsyncConnection, fate: KeyFate, environment: str) -> int:
