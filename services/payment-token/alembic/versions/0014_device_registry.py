@@ -27,6 +27,22 @@ UPDATE devices SET {changes}
 $$
 """
 
+# As in 0013.
+_SUSPEND = """
+CREATE OR REPLACE FUNCTION suspend_device(merchant text, device text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    UPDATE {schema}.devices SET {changes}
+     WHERE merchant_id = merchant AND device_id = device AND state IN ('registered', 'active');
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    DELETE FROM {schema}.device_failures WHERE merchant_id = merchant AND device_id = device;
+    RETURN true;
+END
+$$
+"""
+
 # Roles are made by another migration, and are of the whole server.
 _GRANTS = """
 DO $$
@@ -82,10 +98,9 @@ def upgrade() -> None:
         sa.Column("created_at", _time, server_default=sa.text("clock_timestamp()"), nullable=False),
         sa.PrimaryKeyConstraint("name", name=op.f("device_profiles_pkey")),
     )
-    op.execute(
-        _ACTIVATE_DEVICE.format(
-            changes="state = 'active', state_changed_at = clock_timestamp(), state_reason = ''"
-        )
+    _change_functions(
+        ", state_changed_at = clock_timestamp(), state_reason = ''",
+        ", state_changed_at = clock_timestamp(), state_reason = 'suspended automatically: it kept failing'",
     )
     op.execute(_GRANTS)
 
@@ -93,7 +108,13 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Devices keep their states and profiles. What they are called, and why they are in their states, is lost."""
     op.execute(_TAKE_GRANTS_BACK)
-    op.execute(_ACTIVATE_DEVICE.format(changes="state = 'active'"))
+    _change_functions("", "")
     op.drop_table("device_profiles")
     for name in ("state_reason", "state_changed_at", *reversed(_TEXTS)):
         op.drop_column("devices", name)
+
+
+def _change_functions(at_activation: str, at_suspension: str) -> None:
+    schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+    op.execute(_ACTIVATE_DEVICE.format(changes=f"state = 'active'{at_activation}"))
+    op.execute(_SUSPEND.format(schema=schema, changes=f"state = 'suspended'{at_suspension}"))

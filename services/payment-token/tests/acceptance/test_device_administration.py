@@ -113,10 +113,12 @@ def test_a_device_from_its_registration_to_its_end(
     assert events[1][2] == {
         "device_id": device_id,
         "change": "suspend",
-        "state_before": "registered",
-        "state": "suspended",
+        "from": "registered",
+        "to": "suspended",
         "reason": "till 7 is missing",
     }
+    noted = admin.get("/v1/device-events", params={"device_id": device_id}).json()
+    assert "counter_reset" in json.dumps(noted)
     assert events[3][2]["high_water"] == int(ksn[16:], 16)
 
 

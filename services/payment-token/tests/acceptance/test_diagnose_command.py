@@ -191,7 +191,16 @@ def test_device_aead_is_opened_or_not_at_all(keyed: Deployment) -> None:
 
 @pytest.mark.parametrize(
     "profile",
-    ["generic-tdes", "generic-aes", "idtech-msr", "idtech-msr-aes", "magtek-swipe", "device-aead"],
+    [
+        "generic-tdes",
+        "generic-aes",
+        "idtech-msr-tdes",
+        "idtech-msr-aes",
+        "idtech-emv-aes",
+        "magtek-swipe",
+        "dspread",
+        "device-aead",
+    ],
 )
 def test_a_reader_of_each_profile_sends(
     keyed: Deployment, service: RunningService, profile: str
@@ -236,7 +245,7 @@ def test_a_fleet_is_answered_as_it_should_be(
     shown = keyed.run_here(
         *fleet("--rate", "500", "--reads", "400", "--seed", "7"),
         *("--url", strictly_registered.urls["public"]),
-        *("--profile", "generic-aes", "--profile", "generic-tdes", "--profile", "idtech-msr"),
+        *("--profile", "generic-aes", "--profile", "generic-tdes", "--profile", "idtech-msr-tdes"),
         DEVICE_REGISTRATION="required",
     ).stdout
 

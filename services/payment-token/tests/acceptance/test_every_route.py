@@ -194,7 +194,7 @@ def test_another_merchants_administrator(
     world: World, device: dict[str, Any], route: tuple[str, str, dict[str, str] | None]
 ) -> None:
     counted = refusals(world)
-    with as_key(world, "other-admin") as other:
+    with as_key(world, "others_admin") as other:
         unnamed, named = asked(other, route, None), asked(other, route, MERCHANT)
 
     assert (named.status_code, named.json()["code"]) == (403, "forbidden")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from payment_token.cli.reader_profiles import READER_PROFILES
+from payment_token.domain.reader_profiles import BUILT_IN
 from tests.support.deployment import Deployment, RunningService
 from tests.support.problems import check_nothing_was_a_defect
 
@@ -110,4 +110,4 @@ def test_no_block_shows_a_card_number(outputs: tuple[list[str], list[str]]) -> N
 
 def test_each_profile_of_a_reader_is_on_the_page() -> None:
     text = PAGE.read_text()
-    assert [name for name in READER_PROFILES if f"`{name}`" not in text] == []
+    assert [name for name in BUILT_IN if f"`{name}`" not in text] == []

@@ -30,10 +30,15 @@ from payment_token.domain.errors import (
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.reader_profiles import NamedProfile
 from payment_token.infrastructure.database.clock import DatabaseClock
+from payment_token.infrastructure.database.device_events import (
+    PostgresDeviceEvents,
+    WrittenDeviceEvents,
+)
 from payment_token.infrastructure.database.device_profiles import PostgresDeviceProfiles
 from payment_token.infrastructure.database.device_registry import PostgresDeviceRegistry
 from payment_token.infrastructure.database.pool import Pool, new_pool
 from payment_token.infrastructure.database.privileges import INGEST, ROTATOR, VAULT
+from tests.fakes.memory_device_events import MemoryDeviceEvents
 from tests.support.logins import login_of
 
 OPERATOR = Actor("operator:alice", "test")
@@ -83,7 +88,10 @@ class Operators:
             opened_audit_log(self.url, pool, clock, OPERATOR)
         )
         return ChangeDevices(
-            registry=PostgresDeviceRegistry(pool), audit_log=log, operator=OPERATOR
+            registry=PostgresDeviceRegistry(pool),
+            audit_log=log,
+            device_events=WrittenDeviceEvents(PostgresDeviceEvents(pool)),
+            operator=OPERATOR,
         )
 
     async def read(self, device_id: str = TILL, merchant: MerchantId = MERCHANT) -> RegistryEntry:
@@ -302,6 +310,7 @@ async def test_without_a_record_nothing_changes(operators: Operators) -> None:
     changes = ChangeDevices(
         registry=PostgresDeviceRegistry(await operators.pool()),
         audit_log=NoLog(),  # type: ignore[arg-type]
+        device_events=MemoryDeviceEvents(),
         operator=OPERATOR,
     )
 
@@ -334,6 +343,9 @@ async def test_counters_are_reset_for_one_key_or_for_all(operators: Operators) -
     with pytest.raises(InvalidFieldError, match="initial_key_id: is not one of this device's"):
         await changes.reset_counter(MERCHANT, TILL, b"y" * 10)
 
+    assert operators.database.execute(
+        "SELECT kind, device_id, count FROM device_events"
+    ).fetchall() == [{"kind": "counter_reset", "device_id": TILL, "count": 2}]
     resets = [details for event, details in operators.records() if event == "device_counter_reset"]
     assert [details["high_water"] for details in resets] == [5, 5, "none", 5]
 
@@ -411,7 +423,12 @@ async def test_the_logins_of_operators_and_of_the_public_side(database_url: str,
             await clock.synchronise()
             async with opened_audit_log(url, pool, clock, OPERATOR) as log:
                 registry = PostgresDeviceRegistry(pool)
-                changes = ChangeDevices(registry=registry, audit_log=log, operator=OPERATOR)
+                changes = ChangeDevices(
+                    registry=registry,
+                    audit_log=log,
+                    device_events=WrittenDeviceEvents(PostgresDeviceEvents(pool)),
+                    operator=OPERATOR,
+                )
                 await changes.register(till())
                 await changes.change_state(MERCHANT, TILL, StateChange.SUSPEND, "x")
                 await changes.change_state(MERCHANT, TILL, StateChange.REACTIVATE)

@@ -312,7 +312,7 @@ async def test_a_stolen_device_stays_stolen(log: Restorable) -> None:
             happened(
                 EventKind.DEVICE_STATE_CHANGED,
                 merchant_id=merchant,
-                details={"device_id": name, "state": state, "reason": "the log says so"},
+                details={"device_id": name, "to": state, "reason": "the log says so"},
             )
             for merchant, name, state in (
                 ("m_1", "stolen", "stolen"),

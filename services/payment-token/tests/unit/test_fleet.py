@@ -16,19 +16,19 @@ from payment_token.cli.fleet.day import Day, Send, Visit
 from payment_token.cli.fleet.expectations import EXPECTED, PER_HUNDRED, Expected, Kind
 from payment_token.cli.fleet.floor import Floor
 from payment_token.cli.fleet.sending import Answer, Sender
-from payment_token.cli.reader_profiles import READER_PROFILES
 from payment_token.cli.virtual_terminal import DUKPTTerminal, Encryption
 from payment_token.domain.device_payload import Scheme
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, BDKAlgorithm
 from payment_token.domain.errors import BadKSNError
+from payment_token.domain.reader_profiles import BUILT_IN
 from payment_token.domain.sensitive import SecretKey
 
 MERCHANT = "m_demo"
 
 
 def terminal(name, profile="generic-aes"):
-    chosen = READER_PROFILES[profile]
+    chosen = BUILT_IN[profile].profile
     algorithm = (
         BDKAlgorithm.AES_128 if chosen.scheme is Scheme.DUKPT_AES else BDKAlgorithm.TDES_2KEY
     )
@@ -40,7 +40,7 @@ def terminal(name, profile="generic-aes"):
 
 
 def floor():
-    framed = [terminal(f"framed-{one}", "idtech-msr") for one in range(2)]
+    framed = [terminal(f"framed-{one}", "idtech-msr-tdes") for one in range(2)]
     return Floor(
         good=[terminal(f"good-{one}") for one in range(4)],
         framed=framed,

@@ -208,6 +208,7 @@ class Service:
             bdks=self.directory,
             profiles=PostgresDeviceProfiles(self.pool),
             audit_log=self.audit_log,
+            device_events=self._device_events,
         )
         return DeviceUseCases(administer, self.api_keys, self._permits)
 

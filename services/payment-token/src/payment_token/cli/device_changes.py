@@ -12,6 +12,10 @@ from payment_token.domain.device_registry import checked_merchant
 from payment_token.domain.errors import DeviceNotFoundError
 from payment_token.domain.identifiers import DEVICE_ID, DeviceId, MerchantId
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
+from payment_token.infrastructure.database.device_events import (
+    PostgresDeviceEvents,
+    WrittenDeviceEvents,
+)
 from payment_token.infrastructure.database.device_registry import PostgresDeviceRegistry
 from payment_token.infrastructure.database.pool import Pool
 
@@ -30,7 +34,10 @@ def with_changes(work: Callable[[ChangeDevices, Pool], Awaitable[Result]]) -> Re
 
 def changes_of(pool: Pool, log: PostgresAuditLog) -> ChangeDevices:
     return ChangeDevices(
-        registry=PostgresDeviceRegistry(pool), audit_log=log, operator=this_operator()
+        registry=PostgresDeviceRegistry(pool),
+        audit_log=log,
+        device_events=WrittenDeviceEvents(PostgresDeviceEvents(pool)),
+        operator=this_operator(),
     )
 
 

@@ -9,12 +9,12 @@ import typer
 
 from payment_token.cli import diagnosis_report as report
 from payment_token.cli.deployment import load_settings, with_custody
-from payment_token.cli.devices import checked_names
 from payment_token.cli.diagnosis_input import of_frame, of_parts, read_ciphertexts
 from payment_token.cli.terminal import console
 from payment_token.domain.custody import Custodian, custodian_of
 from payment_token.domain.device_aead import MOST_KEY_EPOCH, AEADKeyName
 from payment_token.domain.device_payload import Container, PartFormat, Scheme
+from payment_token.domain.device_registry import checked_device, checked_merchant
 from payment_token.domain.diagnosis import (
     AEADFinding,
     Diagnosis,
@@ -109,7 +109,7 @@ def _check_development(settings: Settings) -> None:
 
 def _key_names(device_id: str, merchant: str, key_epoch: int) -> tuple[AEADKeyName, ...]:
     """That of the epoch, and those of the epochs beside."""
-    device, owner = checked_names(device_id, merchant)
+    device, owner = checked_device(device_id), checked_merchant(merchant)
     first, last = max(0, key_epoch - _EPOCHS_BESIDE), min(
         MOST_KEY_EPOCH, key_epoch + _EPOCHS_BESIDE
     )

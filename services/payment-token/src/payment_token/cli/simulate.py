@@ -15,12 +15,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from payment_token.cli.deployment import load_settings, with_custody
 from payment_token.cli.development import DEMO_MERCHANT
 from payment_token.cli.published_cards import PUBLISHED_CARDS
-from payment_token.cli.reader_profiles import READER_PROFILES
 from payment_token.cli.terminal import console, listing
 from payment_token.cli.virtual_terminal import Encryption, VirtualTerminal, inject
 from payment_token.domain.device_payload import KeyVariant, Mode, PartFormat, Scheme
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.enrolment import BaseDerivationKey
+from payment_token.domain.reader_profiles import BUILT_IN
 from payment_token.infrastructure.custody.custodians import Custodians
 from payment_token.infrastructure.database.device_directory import (
     PostgresDeviceDirectory,
@@ -40,7 +40,7 @@ def group() -> None:
 @app.command()
 def terminal(
     profile_name: str | None = typer.Option(
-        None, "--profile", metavar="NAME", help=f"A reader: {', '.join(READER_PROFILES)}."
+        None, "--profile", metavar="NAME", help=f"A reader: {', '.join(BUILT_IN)}."
     ),
     scheme: Scheme | None = typer.Option(None, "--scheme", help="Default: dukpt-aes."),
     count: int = typer.Option(10, "--count", min=1, help="How many reads to send."),
@@ -126,9 +126,9 @@ def _profile(name: str | None, spoken: DeviceProfile) -> DeviceProfile:
         raise ConfigurationError(
             "--profile settles the rest: leave out --scheme, --key-variant and --mode."
         )
-    if name not in READER_PROFILES:
-        raise ConfigurationError(f"--profile: one of {', '.join(READER_PROFILES)}.")
-    return READER_PROFILES[name]
+    if name not in BUILT_IN:
+        raise ConfigurationError(f"--profile: one of {', '.join(BUILT_IN)}.")
+    return BUILT_IN[name].profile
 
 
 def choose_bdk(

@@ -10,8 +10,9 @@ from pathlib import Path
 import httpx
 import typer
 
-from payment_token.cli.deployment import load_settings, with_custody
+from payment_token.cli.deployment import load_settings, operators_audit_log, with_custody
 from payment_token.cli.development import DEMO_MERCHANT
+from payment_token.cli.device_changes import changes_of
 from payment_token.cli.fleet.comparison import differing, table
 from payment_token.cli.fleet.day import Day, Visit
 from payment_token.cli.fleet.floor import DEFAULT_PROFILES, Floor, FloorMaker
@@ -77,7 +78,9 @@ def _made(settings: Settings, merchant: MerchantId, devices: int, profiles: list
     async def make(pool: Pool, custodians: Custodians) -> Floor:
         directory = PostgresDeviceDirectory(pool)
         known = await directory.list_bdks()
-        return await FloorMaker(merchant, directory, custodians, known).make(devices, profiles)
+        async with operators_audit_log(settings, pool) as log:
+            changes = changes_of(pool, log)
+            return await FloorMaker(merchant, changes, custodians, known).make(devices, profiles)
 
     made = with_custody(settings, make)
     console.print(f"{devices} terminals are injected and registered.")

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from payment_token.domain.audit import Actor
 from payment_token.domain.change_devices import ChangedDevices, ChangeDevices, Registered
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.device_registry import (
     DeviceRequest,
@@ -61,11 +62,13 @@ class AdministerDevices:
         bdks: ServingBDKs,
         profiles: DeviceProfiles,
         audit_log: AuditLog,
+        device_events: DeviceEvents,
     ) -> None:
         self._registry = registry
         self._bdks = bdks
         self._profiles = profiles
         self._audit_log = audit_log
+        self._device_events = device_events
 
     async def register(
         self, caller: Caller, merchant_id: MerchantId, request: DeviceRequest
@@ -132,6 +135,7 @@ class AdministerDevices:
         return ChangeDevices(
             registry=self._registry,
             audit_log=self._audit_log,
+            device_events=self._device_events,
             operator=caller.actor,
             request_id=caller.request_id,
         )

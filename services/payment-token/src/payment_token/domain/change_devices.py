@@ -5,12 +5,13 @@ first has done, is told, and records nothing. The row of the terminal is locked 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
 
 from payment_token.domain.audit import Actor, AuditEvent, EventKind, Outcome
+from payment_token.domain.device_events import DeviceEvent, DeviceEventKind, DeviceEvents
 from payment_token.domain.device_registry import InitialKeyUse, Registration, RegistryEntry
 from payment_token.domain.device_states import StateChange, checked_reason, next_state
 from payment_token.domain.enrolment import Device, DeviceState
@@ -69,11 +70,13 @@ class ChangeDevices:
         *,
         registry: ChangedDevices,
         audit_log: AuditLog,
+        device_events: DeviceEvents,
         operator: Actor,
         request_id: RequestId | None = None,
     ) -> None:
         self._registry = registry
         self._audit_log = audit_log
+        self._device_events = device_events
         self._operator = operator
         self._request_id = request_id
 
@@ -127,10 +130,12 @@ class ChangeDevices:
             await self._record(
                 EventKind.DEVICE_STATE_CHANGED,
                 device,
-                change=change.value,
-                state_before=device.state.value,
-                state=state.value,
-                reason=reason,
+                {
+                    "change": change.value,
+                    "from": device.state.value,
+                    "to": state.value,
+                    "reason": reason,
+                },
             )
             # 4.
             await held.put_in(state, reason)
@@ -164,11 +169,17 @@ class ChangeDevices:
                 await self._record(
                     EventKind.DEVICE_COUNTER_RESET,
                     device,
-                    initial_key_id=key.initial_key_id.hex().upper(),
-                    high_water="none" if key.high_water is None else key.high_water,
-                    reason=reason,
+                    {
+                        "initial_key_id": key.initial_key_id.hex().upper(),
+                        "high_water": "none" if key.high_water is None else key.high_water,
+                        "reason": reason,
+                    },
                 )
             await held.forget_counters(keys)
+        if keys:
+            await self._device_events.note(
+                DeviceEvent(DeviceEventKind.COUNTER_RESET, merchant_id, device_id)
+            )
         return keys
 
     async def add_initial_key(
@@ -183,7 +194,7 @@ class ChangeDevices:
             await self._record(
                 EventKind.DEVICE_REGISTERED,
                 device,
-                added_initial_key=initial_key_id.hex().upper(),
+                {"added_initial_key": initial_key_id.hex().upper()},
             )
 
     async def _record_registration(self, registration: Registration) -> None:
@@ -202,10 +213,10 @@ class ChangeDevices:
         await self._record(
             EventKind.DEVICE_REGISTERED,
             device,
-            **{name: value for name, value in details.items() if value},
+            {name: value for name, value in details.items() if value},
         )
 
-    async def _record(self, kind: EventKind, device: Device, **more: str | int) -> None:
+    async def _record(self, kind: EventKind, device: Device, more: Mapping[str, str | int]) -> None:
         await self._audit_log.record(
             AuditEvent(
                 kind,
@@ -213,7 +224,7 @@ class ChangeDevices:
                 self._operator,
                 request_id=self._request_id,
                 merchant_id=device.merchant_id,
-                details={"device_id": device.device_id} | more,
+                details={"device_id": device.device_id, **more},
             )
         )
 

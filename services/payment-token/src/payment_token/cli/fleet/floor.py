@@ -4,19 +4,19 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from payment_token.cli.reader_profiles import READER_PROFILES
 from payment_token.cli.simulate import choose_bdk
 from payment_token.cli.virtual_terminal import DUKPTTerminal, Encryption, new_base
+from payment_token.domain.change_devices import ChangeDevices
 from payment_token.domain.device_payload import Container, KeyVariant
 from payment_token.domain.device_profile import DeviceProfile
+from payment_token.domain.device_registry import Registration
+from payment_token.domain.device_states import StateChange
 from payment_token.domain.dukpt import KSN
 from payment_token.domain.enrolment import BaseDerivationKey, Device, DeviceState
 from payment_token.domain.identifiers import DeviceId, MerchantId
+from payment_token.domain.reader_profiles import BUILT_IN
 from payment_token.infrastructure.custody.custodians import Custodians
-from payment_token.infrastructure.database.device_directory import (
-    PostgresDeviceDirectory,
-    RegisteredBDK,
-)
+from payment_token.infrastructure.database.device_directory import RegisteredBDK
 from payment_token.settings import ConfigurationError
 
 DEFAULT_PROFILES = ("generic-aes", "generic-tdes")
@@ -47,12 +47,12 @@ class FloorMaker:
     def __init__(
         self,
         merchant: MerchantId,
-        directory: PostgresDeviceDirectory,
+        changes: ChangeDevices,
         custodians: Custodians,
         known: Sequence[RegisteredBDK],
     ) -> None:
         self._merchant = merchant
-        self._directory = directory
+        self._changes = changes
         self._custodians = custodians
         self._known = known
         self._run = uuid.uuid4().hex[:6]
@@ -73,7 +73,7 @@ class FloorMaker:
             raise ConfigurationError(
                 "--profile: at least one that sends parts, beside those with a container."
             )
-        plain = READER_PROFILES[DEFAULT_PROFILES[0]]
+        plain = BUILT_IN[DEFAULT_PROFILES[0]].profile
         return Floor(
             good=good,
             framed=framed,
@@ -86,8 +86,8 @@ class FloorMaker:
 
     @staticmethod
     def _profile(name: str) -> DeviceProfile:
-        profile = READER_PROFILES.get(name)
-        if profile is None or profile.key_variant is None:
+        profile = BUILT_IN[name].profile if name in BUILT_IN else DeviceProfile()
+        if profile.key_variant is None:
             raise ConfigurationError(
                 f"--profile: {name} is not of DUKPT readers that are simulated."
             )
@@ -121,6 +121,11 @@ class FloorMaker:
         state: DeviceState,
     ) -> None:
         initial_keys = frozenset({ksn.initial_key_id})
-        await self._directory.register_device(
-            Device(self._merchant, device_id, bdk.bdk_id, state, profile, initial_keys)
+        device = Device(
+            self._merchant, device_id, bdk.bdk_id, DeviceState.REGISTERED, profile, initial_keys
         )
+        await self._changes.register(Registration(device))
+        if state is DeviceState.STOLEN:
+            await self._changes.change_state(
+                self._merchant, device_id, StateChange.REPORT_STOLEN, "simulated"
+            )

@@ -128,13 +128,13 @@ def _read_api_key_created(endings: Endings, _: Mapping[str, Any], __: datetime) 
 
 def _read_device_state(endings: Endings, content: Mapping[str, Any], at: datetime) -> None:
     details = _details(content)
-    if details.get("state") not in list(DeviceState):
+    if details.get("to") not in list(DeviceState):
         return
     name = (str(content.get("merchant_id")), str(details.get("device_id")))
     known = endings.devices.get(name)
     # Leaves are in the order of their sealing: two writers' may not be in that of their times.
     if known is None or known.at <= at:
-        state = DeviceState(str(details["state"]))
+        state = DeviceState(str(details["to"]))
         endings.devices[name] = DeviceFate(state, at, str(details.get("reason", "")))
 
 

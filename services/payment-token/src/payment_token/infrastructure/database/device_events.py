@@ -1,5 +1,6 @@
 """Events of terminals in PostgreSQL. Equal ones of a minute are one row, whichever process saw them."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import LiteralString
@@ -7,11 +8,14 @@ from typing import LiteralString
 from psycopg.rows import DictRow, dict_row
 
 from payment_token.domain.device_events import DeviceEvent, DeviceEventKind
+from payment_token.domain.errors import PaymentTokenError
 from payment_token.domain.identifiers import DeviceId, MerchantId
 from payment_token.domain.recorded_events import CountedEvent, EventQuery, RecordedEvent
 from payment_token.infrastructure.database.columns import columns
 from payment_token.infrastructure.database.faults import connection_of
 from payment_token.infrastructure.database.pool import Pool
+
+logger = logging.getLogger(__name__)
 
 _KINDS = ("text", "text", "text", "text", "text", "text", "bigint")
 
@@ -58,6 +62,19 @@ class PostgresDeviceEvents:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(_FIND.format(conditions=conditions), {**values, "limit": limit})
             return [_recorded(row) for row in await cursor.fetchall()]
+
+
+class WrittenDeviceEvents:
+    """Of a command, which notes one and ends: it is written at once."""
+
+    def __init__(self, store: PostgresDeviceEvents) -> None:
+        self._store = store
+
+    async def note(self, event: DeviceEvent) -> None:
+        try:
+            await self._store.write([CountedEvent(event, 1)])
+        except PaymentTokenError as error:
+            logger.warning("device events are lost", extra={"code": error.code})
 
 
 def _row(counted: CountedEvent) -> tuple[str | int, ...]:
