@@ -344,3 +344,23 @@ def test_frames_and_parts(
     code, found = world.send(sent, protocol)
 
     assert (code, found[: len(detail)]) == ("invalid_field", detail)
+
+
+# --- Serial numbers --------------------------------------------------------------------------------------------------
+
+
+def test_a_reader_is_held_to_its_registered_serial_number(
+    world: World, deployment: Deployment
+) -> None:
+    frame = IDTECHSwipe(serial=b"706T123456").enhanced()
+    for device, serial in (("serial-other", "706T123457"), ("serial-own", "706t123456")):
+        deployment.run_here(
+            *("bdk", "import", "--id", device, "--algorithm", "tdes-2key", "--component", BDK)
+        )
+        deployment.run_here(
+            *("devices", "register", "--device-id", device, "--merchant", MERCHANT),
+            *("--bdk", device, "--serial", serial, "--profile", "idtech-msr-tdes"),
+        )
+
+    assert world.send(body(frame, "serial-other"))[0] == "unknown_device"
+    assert world.send(body(frame, "serial-own"))[0] == ""

@@ -129,11 +129,12 @@ def admit(enrolment: Enrolment, rule: RegistrationRule) -> None:
 def check_serial(device: Device | None, stated: str | None) -> None:
     """``stated`` is the serial number that the reader's own message has. Raises UnknownDeviceError where another is registered.
 
-    Makers pad it with zeros and spaces, and print it in either case.
+    Makers pad it with zeros and spaces, and print it in either case; a reader to which none was given states nothing but those. Nothing
+    but the reader's word is behind it: this finds readers that were mixed up, the initial key finds those of others.
     """
     if device is None or device.serial is None or stated is None:
         return
-    if _bare_serial(device.serial) != _bare_serial(stated):
+    if _bare_serial(stated) not in ("", _bare_serial(device.serial)):
         raise UnknownDeviceError
 
 

@@ -8,7 +8,7 @@ from payment_token.domain.device_aead import AEADKeyName
 from payment_token.domain.device_payload import EncryptedPart, EncryptedPayload, KeyVariant, Scheme
 from payment_token.domain.device_profile import DeviceProfile, Encryption, settle_encryption
 from payment_token.domain.dukpt import KSN
-from payment_token.domain.enrolment import BaseDerivationKey, Device
+from payment_token.domain.enrolment import BaseDerivationKey, Device, check_serial
 from payment_token.domain.errors import InvalidFieldError
 from payment_token.domain.payload_cipher import check_shape
 from payment_token.domain.reader_frames.frame_refusal import refused
@@ -68,8 +68,13 @@ def settle_payload(
     *,
     profile_required: bool,
 ) -> SettledPayload:
-    """Raises InvalidFieldError or BadKSNError for what this terminal and key cannot have sent."""
+    """Raises InvalidFieldError or BadKSNError for what this terminal and key cannot have sent.
+
+    And UnknownDeviceError for the message of a reader with another serial number than is registered.
+    """
     payload, frame = stated.payload, stated.frame
+    if frame is not None:
+        check_serial(device, frame.serial)
     if bdk.algorithm.scheme is Scheme.DEVICE_AEAD:
         return _settle_aead(request, bdk)
     profile = bdk.profile if device is None else device.profile.over(bdk.profile)
