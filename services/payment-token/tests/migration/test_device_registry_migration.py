@@ -5,7 +5,7 @@ import pytest
 
 from payment_token.infrastructure.database import migration
 
-_BEFORE = "0013"
+_BEFORE = "0012"
 
 _ADD = (
     "INSERT INTO devices (merchant_id, device_id, bdk_id, state, profile, initial_key_ids, created_at)"

@@ -1,6 +1,6 @@
 """What a device is, which profile it has by name, since when it is in its state and why; an operator's own profiles.
 
-Revision: 0014, after 0013. Phase: pre. Devices that are there have been in their state since they were registered, as far as anybody
+Revision: 0013, after 0012. Phase: pre. Devices that are there have been in their state since they were registered, as far as anybody
 knows.
 """
 
@@ -9,8 +9,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
@@ -18,7 +18,7 @@ _time = sa.DateTime(timezone=True)
 
 _TEXTS = ("serial", "make", "model", "firmware", "profile_name")
 
-# With its owner's rights, as in 0012.
+# With its owner's rights, as in 0011.
 _ACTIVATE_DEVICE = """
 CREATE OR REPLACE FUNCTION activate_device(of_merchant text, of_device text) RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -27,7 +27,7 @@ UPDATE devices SET {changes}
 $$
 """
 
-# As in 0013.
+# As in 0012.
 _SUSPEND = """
 CREATE OR REPLACE FUNCTION suspend_device(merchant text, device text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -1,14 +1,14 @@
 """What terminals did that an operator should hear of, and their latest failures.
 
-Revision: 0013, after 0012. Phase: pre.
+Revision: 0012, after 0011. Phase: pre.
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 

@@ -1,13 +1,13 @@
 """Which counters of a terminal have been used, how often a caller was wrong under a KSN, and what a BDK's terminals may repeat.
 
-Revision: 0012, after 0010. Phase: pre. Terminals that are known begin with an empty window: their next read sets it.
+Revision: 0011, after 0010. Phase: pre. Terminals that are known begin with an empty window: their next read sets it.
 """
 
 import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0012"
+revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
