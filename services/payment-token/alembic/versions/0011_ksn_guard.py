@@ -14,12 +14,12 @@ depends_on = None
 
 _time = sa.DateTime(timezone=True)
 
-# With its owner's rights, so that who ingests may do this one change of a device's state and no other: a stolen terminal is not
-# brought back by it.
+# With its owner's rights: who ingests does this one change of a device's state whatever else it may do to devices. Nothing of the
+# caller's is on its path: a table of the same name in pg_temp, with a trigger, would run with those rights.
 _ACTIVATE_DEVICE = """
 CREATE FUNCTION activate_device(of_merchant text, of_device text) RETURNS void
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-UPDATE devices SET state = 'active'
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+UPDATE {schema}.devices SET state = 'active'
  WHERE merchant_id = of_merchant AND device_id = of_device AND state = 'registered'
 $$;
 REVOKE ALL ON FUNCTION activate_device(text, text) FROM PUBLIC
@@ -83,7 +83,8 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("api_key_id", "ksn", name=op.f("failed_attempts_pkey")),
     )
     op.create_index(op.f("failed_attempts_last_at_idx"), "failed_attempts", ["last_at"])
-    op.execute(_ACTIVATE_DEVICE)
+    schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
+    op.execute(_ACTIVATE_DEVICE.format(schema=schema))
     op.execute(_GRANTS)
 
 

@@ -45,9 +45,7 @@ END
 $$
 """
 
-# With the rights of the owner of the table, and only this one way: whoever has taken over a process that serves may stop a
-# terminal, and can let none of those send again that an operator has stopped. Its failures have had their effect: whoever
-# reactivates it begins anew.
+# With the rights of the owner of the table. Its failures have had their effect: whoever reactivates it begins anew.
 _SUSPEND = """
 CREATE FUNCTION suspend_device(merchant text, device text) RETURNS boolean
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -21,8 +21,8 @@ _TEXTS = ("serial", "make", "model", "firmware", "profile_name")
 # With its owner's rights, as in 0011.
 _ACTIVATE_DEVICE = """
 CREATE OR REPLACE FUNCTION activate_device(of_merchant text, of_device text) RETURNS void
-    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $$
-UPDATE devices SET {changes}
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+UPDATE {schema}.devices SET {changes}
  WHERE merchant_id = of_merchant AND device_id = of_device AND state = 'registered'
 $$
 """
@@ -116,5 +116,5 @@ def downgrade() -> None:
 
 def _change_functions(at_activation: str, at_suspension: str) -> None:
     schema = op.get_bind().scalar(sa.text("SELECT quote_ident(current_schema())"))
-    op.execute(_ACTIVATE_DEVICE.format(changes=f"state = 'active'{at_activation}"))
+    op.execute(_ACTIVATE_DEVICE.format(schema=schema, changes=f"state = 'active'{at_activation}"))
     op.execute(_SUSPEND.format(schema=schema, changes=f"state = 'suspended'{at_suspension}"))

@@ -147,7 +147,7 @@ def test_profiles(fleet: Deployment) -> None:
         (("--cipher", "aes-256"), "there is no aes-256 under a TDES key"),
         (("--iv", "00" * 16), "the IV must be 8 bytes"),
         (("--mode", "ecb", "--iv", "00" * 8), "ecb has no IV"),
-        (("--serial", PAN), "serial: holds what looks like a card number"),
+        (("--serial", PAN), "serial: holds what looks like card data in clear"),
         (("--make", ""), "make: must be 1 to 64"),
         (("--ksn", "1234"), "ksns: must be key serial numbers"),
     ],
@@ -215,7 +215,7 @@ def test_an_inventory_is_imported_and_again(fleet: Deployment, tmp_path: Path) -
             (202, "device_id: stands on line 2 already"),
             (203, "ksn: is of the device on line 2"),
             (204, "bdk_id: names no base derivation key"),
-            (205, "serial: holds what looks like a card number in clear"),
+            (205, "serial: holds what looks like card data in clear"),
             (206, "profile: does not fit: the PIN variant is not allowed"),
         ):
             assert any(
