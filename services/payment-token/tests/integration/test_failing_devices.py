@@ -337,7 +337,9 @@ async def test_a_flood_of_made_up_names_is_bounded() -> None:
     assert asked == [2_000]
 
 
-def test_a_process_that_serves_may_suspend(database: psycopg.Connection) -> None:
+def test_a_process_that_serves_suspends_and_changes_no_profile_and_no_key(
+    database: psycopg.Connection,
+) -> None:
     register(database, state="stolen")
     register(database, device="d_2")
     database.execute("SET ROLE pt_ingest")
@@ -345,3 +347,7 @@ def test_a_process_that_serves_may_suspend(database: psycopg.Connection) -> None
         assert database.execute("SELECT suspend_device(%s, %s)", (OURS, device)).fetchone() == (
             done,
         )
+    # Administrators reactivate through it. Which key and which encryption a device has, it cannot change.
+    for column in ("profile = '{}'", "bdk_id = 'other'", "initial_key_ids = '{}'", "serial = ''"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            database.execute(f"UPDATE devices SET {column}")  # type: ignore[arg-type]

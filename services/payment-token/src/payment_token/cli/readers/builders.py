@@ -17,6 +17,7 @@ BUILDERS: Mapping[tuple[Container, Cipher], FrameBuilder] = {
     (Container.IDTECH_MSR, Cipher.TDES_2KEY): idtech_msr.enhanced,
     (Container.IDTECH_MSR, Cipher.AES_128): idtech_msr.enhanced_aes,
     (Container.IDTECH_EMV, Cipher.TDES_2KEY): idtech_emv.with_attributes,
+    (Container.IDTECH_EMV, Cipher.AES_128): idtech_emv.with_attributes,
     (Container.MAGTEK_SWIPE, Cipher.TDES_2KEY): magtek_swipe.swipe,
     (Container.MAGTEK_EMV, Cipher.TDES_2KEY): magtek_emv.without_mac,
     (Container.MIURA_TLV, Cipher.TDES_2KEY): online_message.miura,
