@@ -239,7 +239,6 @@ async def test_what_ended_ends_again(log: Restorable) -> None:
         "stopped_devices": 0,
         "ended_keys": 3,
         "unreadable_tokens": 1,
-        "replay_marks": 0,
     }
     assert done.endings.made == {"api_keys": 1}
 

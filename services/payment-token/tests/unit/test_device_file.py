@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from payment_token.cli.device_file import LONGEST_LINE, DeviceFile
+from payment_token.cli.device_file import LONGEST_LINE, PASSED_OVER, DeviceFile
 from payment_token.cli.refused_lines import Refused, write_refused
 from payment_token.settings import ConfigurationError
 
@@ -124,5 +124,30 @@ def test_refused_lines_can_be_corrected_and_read_again(tmp_path: Path) -> None:
         "serial": "(removed)",
         "make": "a, b",
     }
-    assert again[1]["serial"] == "'=cmd()"
+    assert "'=cmd()" in text
+    assert again[1]["serial"] == "=cmd()"
     assert again[2] == {"line": "4", "reason": "because of, 4"}
+
+
+def test_a_text_that_looks_like_a_formula_comes_back_as_it_was(tmp_path: Path) -> None:
+    file = read(tmp_path, f"{HEADER}\n+4711,=SN,-x\n'd_2,'SN,it's\n")
+    write_refused(tmp_path / "refused.csv", file, [Refused(line, "why") for line in file])
+
+    again = [
+        {name: value for name, value in line.fields.items() if name not in PASSED_OVER}
+        for line in DeviceFile(tmp_path / "refused.csv")
+    ]
+
+    assert "'+4711" in (tmp_path / "refused.csv").read_text()
+    assert again == [dict(line.fields) for line in file]
+    assert again[0] == {"device_id": "+4711", "serial": "=SN", "make": "-x"}
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_a_line_that_is_too_long_takes_no_other_with_it(tmp_path: Path, ending: str) -> None:
+    rows = [HEADER, "d_1,,", "x" * (3 * LONGEST_LINE), "d_3,,", "d_4,,", ""]
+    found = [
+        (line.fields.get("device_id"), bool(line.fault))
+        for line in read(tmp_path, ending.join(rows))
+    ]
+    assert found == [("d_1", False), (None, True), ("d_3", False), ("d_4", False)]

@@ -210,7 +210,7 @@ class Service:
             audit_log=self.audit_log,
             device_events=self._device_events,
         )
-        return DeviceUseCases(administer, self.api_keys, self._permits)
+        return DeviceUseCases(administer, self.api_keys, self._permits, self._device_events)
 
     def internal_use_cases(self, policies: WorkerPolicyFile) -> InternalUseCases:
         release = Release(

@@ -13,6 +13,9 @@ from typing import Self, TextIO
 from payment_token.settings import ConfigurationError
 
 LONGEST_LINE = 4096
+_LINE_ENDS = ("\n", "\r")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the beginning of a formula."""
 
 COLUMNS = (
     "device_id",
@@ -83,7 +86,7 @@ class DeviceFile:
             return Line(
                 number, {}, f"has {len(values)} fields, and the header has {len(self.columns)}"
             )
-        named = zip(self.columns, (value.strip() for value in values), strict=True)
+        named = zip(self.columns, (_meant(value.strip()) for value in values), strict=True)
         return Line(number, {name: value for name, value in named if value})
 
     def _marked_encoding(self) -> str:
@@ -126,12 +129,17 @@ class _Decoded:
         )
 
 
+def _meant(text: str) -> str:
+    """Without the apostrophe that keeps a spreadsheet from taking a text for a formula, as refused lines are written."""
+    return text[1:] if text[:1] == "'" and text[1:2] in FORMULA else text
+
+
 def _bounded(file: _Decoded) -> str | None:
     """The next line, empty at the end of the file; ``None`` for one that is too long, which is passed over."""
     text = file.readline(LONGEST_LINE + 1)
-    if len(text) <= LONGEST_LINE or text.endswith("\n"):
+    if len(text) <= LONGEST_LINE or text.endswith(_LINE_ENDS):
         return text
-    while (more := file.readline(LONGEST_LINE)) and not more.endswith("\n"):
+    while (more := file.readline(LONGEST_LINE)) and not more.endswith(_LINE_ENDS):
         pass
     return None
 

@@ -22,7 +22,6 @@ _SAID = {
     "stopped_devices": "devices are suspended, stolen or retired again",
     "ended_keys": "key versions are as the log says: retired, destroyed, or made since and lost",
     "unreadable_tokens": "tokens are under keys that were destroyed: nothing opens them, so they are revoked",
-    "replay_marks": "replay marks of terminals are moved up",
 }
 
 

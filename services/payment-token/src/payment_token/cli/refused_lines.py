@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from payment_token.cli.device_file import PASSED_OVER, DeviceFile, Line
+from payment_token.cli.device_file import FORMULA, PASSED_OVER, DeviceFile, Line
 from payment_token.cli.terminal import listing
 from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.infrastructure.private_file import write_private_file
@@ -20,7 +20,6 @@ _SHOWN = 25
 # A report is no place for a card number either.
 _REMOVED = "(removed)"
 # A spreadsheet takes a field that begins so for a formula, and runs it.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +66,4 @@ def _safe(line: Line, name: str) -> str:
     text = line.fields.get(name, "")
     if find_card_number(text):
         return _REMOVED
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.startswith(FORMULA) else text

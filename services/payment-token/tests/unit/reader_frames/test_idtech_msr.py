@@ -289,3 +289,16 @@ def test_what_fills_up_a_block_is_zeros(layout):
 @pytest.mark.parametrize("name", [ORIGINAL, ENHANCED])
 def test_the_wrong_variant(name):
     assert stage(published(name)[0], KeyVariant.PIN) in ("frame-padding", "track-hash")
+
+
+@pytest.mark.parametrize("layout", ["original", "enhanced"])
+def test_a_reader_that_masks_nothing(layout):
+    for masked in ((TRACK1, b"", b""), (b"", TRACK2, b"")):
+        swipe = IDTECHSwipe(tracks=masked, masked=masked)
+        with pytest.raises(CleartextCardDataError):
+            read_idtech_msr(getattr(swipe, layout)())
+
+
+def test_a_reader_that_was_given_no_serial_number():
+    for blank in (bytes(10), b" " * 10):
+        assert read_idtech_msr(IDTECHSwipe(serial=blank).enhanced()).serial is None

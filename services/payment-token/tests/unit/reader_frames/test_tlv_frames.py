@@ -7,7 +7,7 @@ import pytest
 
 from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.readers import magtek_emv
-from payment_token.cli.readers.chip import TRACK2, chip_elements, in_one
+from payment_token.cli.readers.chip import TRACK2, chip_elements, in_one, packed
 from payment_token.domain.card_data import CardChecksPolicy, PaymentData, read_card
 from payment_token.domain.errors import (
     CleartextCardDataError,
@@ -117,6 +117,19 @@ def test_tracks_of_a_stripe_come_out_of_the_elements() -> None:
     inner = element("DFDF59", encrypting(stripe)) + element("DFDF56", KSN_TEXT)
     frame = element("F9", element("FA", element("F8", inner + element("DFDF58", padding))))
     assert card_of(read_magtek_emv(frame)).pan_part.pan.reveal() == CARD.pan
+
+
+def test_tracks_and_elements_tell_of_one_card() -> None:
+    other = PUBLISHED_CARDS[1]
+    for pan, stages in ((CARD.pan, set()), (other.pan, {"two-pans"})):
+        clear = element("5F22", CARD.track2.encode()) + element("5A", packed(pan))
+        frame = element("DFAE02", encrypting(clear)) + element("DFAE03", KSN_TEXT)
+        opened, failed = read_miura_tlv(frame), set()
+        try:
+            card_of(opened)
+        except DecryptionFailedError as error:
+            failed.add(error.stage)
+        assert failed == stages
 
 
 # --- The MAC ---------------------------------------------------------------------------------------------------------
@@ -233,8 +246,29 @@ def test_an_idtech_message_that_encrypts_nothing() -> None:
     assert "neither encrypted nor masked" in rule_of(read_idtech_emv, unclear)
 
 
-def test_a_pin_block_is_refused() -> None:
-    assert "PIN block" in rule_of(read_bbpos_tlv, built("bbpos-tlv") + element("99", bytes(8)))
+def beside(name: str, more: bytes) -> bytes:
+    """A message that holds something in clear beside its ciphertext."""
+    if name != "magtek-emv":
+        return built(name) + more
+    inner = element("DFDF59", bytes(8)) + element("DFDF56", KSN_TEXT)
+    return element("F9", inner + more)
+
+
+@pytest.mark.parametrize("name", ["magtek-emv", "miura-tlv", "bbpos-tlv"])
+def test_what_must_not_be_beside_a_ciphertext(name: str) -> None:
+    read = READERS[name]
+    read(beside(name, element("9F02", bytes(6))))
+    assert "PIN block" in rule_of(read, beside(name, element("99", bytes(8))))
+    for tag in ("57", "5A", "56", "9F6B"):
+        with pytest.raises(CleartextCardDataError):
+            read(beside(name, element(tag, b"\x41" * 8)))
+
+
+def test_a_message_does_not_have_more_ciphertexts_than_a_read() -> None:
+    """Each of them may be a call to the custodian, whose quota all merchants share."""
+    one = bytes.fromhex("57C108") + bytes(8)
+    assert len(read_idtech_emv(element("DFEE12", KSN_TEXT) + one * 8).ciphertexts) == 8
+    assert "more than 8" in rule_of(read_idtech_emv, element("DFEE12", KSN_TEXT) + one * 9)
 
 
 @every_reader

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from payment_token.api.caller_rules import APIKeys, authenticated, merchant_of
+from payment_token.api.noted_cleartext import CleartextNoted
 from payment_token.api.rest.device_models import (
     DeviceBody,
     DeviceListBody,
@@ -26,6 +27,7 @@ from payment_token.api.rest.request_context import (
 from payment_token.domain.administer_devices import AdministerDevices, Caller
 from payment_token.domain.api_key import APIKey, Scope
 from payment_token.domain.change_devices import Registered
+from payment_token.domain.device_events import DeviceEvents
 from payment_token.domain.device_states import StateChange
 from payment_token.domain.enrolment import DeviceState
 from payment_token.domain.errors import InvalidFieldError
@@ -58,6 +60,7 @@ class DeviceUseCases:
     administer: AdministerDevices
     api_keys: APIKeys
     permits: Permits
+    device_events: DeviceEvents
 
 
 def device_routes(use_cases: DeviceUseCases) -> APIRouter:
@@ -78,10 +81,11 @@ def device_routes(use_cases: DeviceUseCases) -> APIRouter:
     async def register(request: Request) -> Response:
         api_key = await _administrator(request, use_cases)
         body = await read_body(request, RegisterDeviceBody)
-        merchant_id = _owner(request, api_key, body.merchant_id)
-        registered, entry = await administer.register(
-            _caller(request, api_key), merchant_id, body.to_domain(merchant_id)
-        )
+        async with CleartextNoted(use_cases.device_events, api_key):
+            merchant_id = _owner(request, api_key, body.merchant_id)
+            registered, entry = await administer.register(
+                _caller(request, api_key), merchant_id, body.to_domain(merchant_id)
+            )
         return _json(DeviceBody.render(entry), 201 if registered is Registered.NEW else 200)
 
     @router.get(
@@ -124,10 +128,11 @@ def device_routes(use_cases: DeviceUseCases) -> APIRouter:
     async def reset_counter(request: Request, device_id: DeviceIdInPath) -> Response:
         api_key = await _administrator(request, use_cases)
         body = await read_body(request, ResetCounterBody)
-        merchant_id = _owner(request, api_key, body.merchant_id)
-        entry = await administer.reset_counter(
-            _caller(request, api_key), merchant_id, segment(device_id), body.key(), body.reason
-        )
+        async with CleartextNoted(use_cases.device_events, api_key):
+            merchant_id = _owner(request, api_key, body.merchant_id)
+            entry = await administer.reset_counter(
+                _caller(request, api_key), merchant_id, segment(device_id), body.key(), body.reason
+            )
         return _json(DeviceBody.render(entry))
 
     return router
@@ -145,10 +150,11 @@ def _add_change(router: APIRouter, use_cases: DeviceUseCases, change: StateChang
     async def changed(request: Request, device_id: DeviceIdInPath) -> Response:
         api_key = await _administrator(request, use_cases)
         body = await read_body(request, StateChangeBody)
-        merchant_id = _owner(request, api_key, body.merchant_id)
-        entry = await use_cases.administer.change_state(
-            _caller(request, api_key), merchant_id, segment(device_id), change, body.reason
-        )
+        async with CleartextNoted(use_cases.device_events, api_key):
+            merchant_id = _owner(request, api_key, body.merchant_id)
+            entry = await use_cases.administer.change_state(
+                _caller(request, api_key), merchant_id, segment(device_id), change, body.reason
+            )
         return _json(DeviceBody.render(entry))
 
 

@@ -13,29 +13,26 @@ Such a reader has three initial keys, for PIN, EMV and tracks, with a KSN each; 
 block (99) beside the message is refused, not dropped: whoever sends it would learn nothing of its way.
 """
 
-from payment_token.domain.reader_frames.frame_refusal import refused
 from payment_token.domain.reader_frames.miura_tlv import assemble_whole
 from payment_token.domain.reader_frames.opened_frame import OpenedFrame
 from payment_token.domain.reader_frames.reader_tlv import (
+    check_nothing_in_clear,
     ksn_of,
     message_bytes,
     reader_elements,
     required,
     serial_of,
-    values_of,
 )
 
 _KSN = bytes.fromhex("C0")
 _CIPHERTEXT = bytes.fromhex("C2")
-_PIN_BLOCK = bytes.fromhex("99")
 _SERIAL = bytes.fromhex("DF826E")
 
 
 def read_bbpos_tlv(frame: bytes) -> OpenedFrame:
     """Raises InvalidFieldError."""
     elements = reader_elements(message_bytes(frame))
-    if values_of(elements, _PIN_BLOCK):
-        raise refused("holds a PIN block (99), which this service never takes")
+    check_nothing_in_clear(elements)
     return OpenedFrame(
         ksn=ksn_of(elements, _KSN),
         ciphertexts=(required(elements, _CIPHERTEXT, "the encrypted online message"),),

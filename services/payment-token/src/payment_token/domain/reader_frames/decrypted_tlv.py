@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.errors import DecryptionFailedError
 from payment_token.domain.reader_frames.opened_frame import ClearParts
+from payment_token.domain.reader_frames.reader_tlv import CARD_DATA
 from payment_token.domain.sensitive import SensitiveBytes
 from payment_token.domain.tlv import TLVError, TLVMessage, read_elements
 
@@ -37,7 +38,10 @@ def parts_of(plaintext: SensitiveBytes, tracks: Mapping[bytes, PartFormat] = TRA
         for element in elements
         if element.tag in tracks and element.value.reveal()
     ]
-    return found or [(PartFormat.EMV_TLV, plaintext)]
+    # Beside the tracks of a swipe too: they must tell of the same card.
+    if not found or any(element.tag in CARD_DATA for element in elements):
+        found.append((PartFormat.EMV_TLV, plaintext))
+    return found
 
 
 def decrypted_message(plaintext: SensitiveBytes) -> TLVMessage:

@@ -21,6 +21,7 @@ from payment_token.domain.reader_frames.decrypted_tlv import decrypted_message
 from payment_token.domain.reader_frames.frame_refusal import FRAME_FIELD, refused
 from payment_token.domain.reader_frames.opened_frame import ClearParts, OpenedFrame
 from payment_token.domain.reader_frames.reader_tlv import (
+    CARD_DATA,
     ksn_of,
     message_bytes,
     reader_elements,
@@ -31,9 +32,9 @@ from payment_token.domain.tlv import TLVElement, written
 _KSN = bytes.fromhex("DFEE12")
 _MASKED_TWINS = (bytes.fromhex("DFEF5B"), bytes.fromhex("DFEF5D"))
 _ENCRYPTED, _MASKED = 0x40, 0x20
-# PAN, and what holds it: tracks 1 and 2 of a chip, track 2 of a contactless stripe read.
-_CARD_DATA = tuple(bytes.fromhex(tag) for tag in ("5A", "57", "56", "9F6B"))
-_WITH_TWIN = _CARD_DATA[:2]
+_WITH_TWIN = CARD_DATA[:2]
+# Each is decrypted by itself, which may be a call to the custodian.
+_MOST_ENCRYPTED = 8
 # The class of tags that every maker of readers gives a meaning of its own.
 _PRIVATE = (0xDF, 0xFF)
 
@@ -47,6 +48,9 @@ def read_idtech_emv(frame: bytes) -> OpenedFrame:
     encrypted = [element for element in kept if _is_encrypted(element, newer=newer)]
     if not encrypted:
         raise refused("has no encrypted element: neither an attribute C1, nor DFEF5B or DFEF5D")
+
+    if len(encrypted) > _MOST_ENCRYPTED:
+        raise refused(f"has more than {_MOST_ENCRYPTED} encrypted elements")
 
     def assemble(plaintexts: Sequence[SensitiveBytes]) -> ClearParts:
         return [(PartFormat.EMV_TLV, _assembled(kept, encrypted, plaintexts))]
@@ -69,7 +73,7 @@ def _is_encrypted(element: TLVElement, *, newer: bool) -> bool:
         return False
     if element.attribute is not None or (newer and element.tag in _WITH_TWIN):
         return True
-    if element.tag in _CARD_DATA:
+    if element.tag in CARD_DATA:
         raise CleartextCardDataError(FRAME_FIELD)
     return False
 

@@ -25,9 +25,10 @@ set up not to tell them sends zeros. Track 3 is discarded as it comes: not even 
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha1
 
+from payment_token.domain.cleartext_guard import find_card_number
 from payment_token.domain.device_payload import Cipher, KeyVariant, PartFormat
 from payment_token.domain.errors import CleartextCardDataError, DecryptionFailedError
 from payment_token.domain.payload_cipher import block_bytes
@@ -57,7 +58,7 @@ class _Track:
 
     format: PartFormat
     length: int
-    digest: bytes | None
+    digest: bytes | None = field(repr=False)
 
     def checked(self, clear: bytes) -> tuple[PartFormat, SensitiveBytes]:
         stated = self.digest
@@ -113,7 +114,8 @@ def read_idtech_msr(data: bytes) -> OpenedFrame:
 
 
 def _read_original(fields: _Fields, lengths: Sequence[int]) -> OpenedFrame:
-    fields.take(sum(lengths))
+    for track in _TRACKS:
+        _check_masked(track, fields.take(lengths[track]))
     clear_bytes = lengths[0] + lengths[1]
     hashed, cipher, ciphertext_bytes = _original_layout(lengths, fields.left - _KSN_BYTES)
     ciphertext = fields.take(ciphertext_bytes)
@@ -161,7 +163,7 @@ def _read_enhanced(fields: _Fields, lengths: Sequence[int]) -> OpenedFrame:
     _check_sent(shown, sent, lengths)
     cipher = Cipher.AES_128 if shown & _AES else Cipher.TDES_2KEY
     for track in _named(shown):
-        fields.take(lengths[track])
+        _check_masked(track, fields.take(lengths[track]))
     blocks = {track: fields.take(_padded(lengths[track], cipher)) for track in _named(sent)}
     if sent & _HAS_SESSION:
         fields.take(block_bytes(cipher))
@@ -200,6 +202,12 @@ def _check_sent(shown: int, sent: int, lengths: Sequence[int]) -> None:
         raise refused("states no KSN")
 
 
+def _check_masked(track: int, shown: bytes) -> None:
+    """Of track 3 nothing is masked, and nothing is kept. Raises CleartextCardDataError."""
+    if track in (0, 1) and find_card_number(shown.decode("latin-1")):
+        raise CleartextCardDataError(FRAME_FIELD)
+
+
 def _present_tracks(lengths: Sequence[int], digests: Mapping[int, bytes]) -> list[_Track]:
     return [
         _Track(_FORMATS[track], lengths[track], digests.get(track))
@@ -215,8 +223,11 @@ def _without_padding(plaintext: SensitiveBytes, length: int) -> bytes:
     return clear[:length]
 
 
-def _serial(text: bytes) -> str:
+def _serial(text: bytes) -> str | None:
+    """``None`` for a reader that was never given one."""
     text = text.strip(b"\0 ")
+    if not text:
+        return None
     if not _SERIAL.fullmatch(text):
         raise refused("the serial number of the reader is not text")
     return text.decode("ascii")

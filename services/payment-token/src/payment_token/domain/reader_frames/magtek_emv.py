@@ -26,6 +26,7 @@ from payment_token.domain.reader_frames.decrypted_tlv import decrypted_message, 
 from payment_token.domain.reader_frames.frame_refusal import refused
 from payment_token.domain.reader_frames.opened_frame import ClearParts, FrameMAC, OpenedFrame
 from payment_token.domain.reader_frames.reader_tlv import (
+    check_nothing_in_clear,
     ksn_of,
     message_bytes,
     not_tlv,
@@ -63,6 +64,7 @@ def read_magtek_emv(frame: bytes) -> OpenedFrame:
     start = 0 if data[:1] == bytes([_CONTAINER]) else _LENGTH_BYTES
     end = _end_of_container(data, start)
     elements = reader_elements(data[start:end])
+    check_nothing_in_clear(elements)
     if value_of(elements, _ENCRYPTION_TYPE) not in (None, _TDES):
         raise refused("DFDF57 (the encryption type) must be 80")
     padding = _stated_padding(elements)

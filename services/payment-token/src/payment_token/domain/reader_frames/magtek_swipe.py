@@ -23,7 +23,7 @@ A keyboard's Enter may follow, or the ``x`` with which an iDynamo fills its bloc
 import re
 from binascii import crc_hqx
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from payment_token.domain.device_payload import Cipher, KeyVariant, PartFormat
 from payment_token.domain.errors import CleartextCardDataError, DecryptionFailedError
@@ -56,7 +56,7 @@ class _Message:
     serial: str
     ksn: str
     encrypted_crc: bytes
-    text_before_encrypted_crc: bytes
+    text_before_encrypted_crc: bytes = field(repr=False)
 
 
 def read_magtek_swipe(data: bytes) -> OpenedFrame:

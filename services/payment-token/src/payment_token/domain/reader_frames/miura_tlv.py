@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from payment_token.domain.reader_frames.decrypted_tlv import parts_of
 from payment_token.domain.reader_frames.opened_frame import ClearParts, OpenedFrame
 from payment_token.domain.reader_frames.reader_tlv import (
+    check_nothing_in_clear,
     ksn_of,
     message_bytes,
     reader_elements,
@@ -31,6 +32,7 @@ _KSN = bytes.fromhex("DFAE03")
 def read_miura_tlv(frame: bytes) -> OpenedFrame:
     """Raises InvalidFieldError."""
     elements = reader_elements(message_bytes(frame))
+    check_nothing_in_clear(elements)
     ciphertext = required(elements, _CIPHERTEXT, "the ciphertext")
     return OpenedFrame(ksn_of(elements, _KSN), (ciphertext,), assemble_whole)
 

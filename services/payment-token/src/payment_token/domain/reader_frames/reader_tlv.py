@@ -3,13 +3,16 @@
 import re
 from collections.abc import Sequence
 
-from payment_token.domain.errors import InvalidFieldError
-from payment_token.domain.reader_frames.frame_refusal import refused
+from payment_token.domain.errors import CleartextCardDataError, InvalidFieldError
+from payment_token.domain.reader_frames.frame_refusal import FRAME_FIELD, refused
 from payment_token.domain.tlv import TLVElement, TLVError, read_elements
 
 _MAX_BYTES = 8192
 _HEXADECIMAL = re.compile(rb"[0-9A-Fa-f]+")
 _KSN_BYTES = (8, 10, 12)
+# PAN, and what holds it: tracks 1 and 2 of a chip, track 2 of a contactless stripe read.
+CARD_DATA = tuple(bytes.fromhex(tag) for tag in ("5A", "57", "56", "9F6B"))
+_PIN_BLOCK = bytes.fromhex("99")
 _FAULTS = {
     "count": "has more elements than any reader sends",
     "depth": "has templates within templates beyond what any reader sends",
@@ -38,6 +41,14 @@ def reader_elements(data: bytes, *, attributes: bool = False) -> tuple[TLVElemen
     except TLVError as error:
         fault = error.fault
     raise not_tlv(fault)
+
+
+def check_nothing_in_clear(elements: Sequence[TLVElement]) -> None:
+    """Raises CleartextCardDataError for card data beside the ciphertext, InvalidFieldError for a PIN block (PCI PIN Security)."""
+    if values_of(elements, _PIN_BLOCK):
+        raise refused("holds a PIN block (99), which this service never takes")
+    if any(values_of(elements, tag) for tag in CARD_DATA):
+        raise CleartextCardDataError(FRAME_FIELD)
 
 
 def not_tlv(fault: str) -> InvalidFieldError:

@@ -31,7 +31,6 @@ class Applied:
     stopped_devices: int = 0
     ended_keys: int = 0
     unreadable_tokens: int = 0
-    replay_marks: int = 0
 
     @property
     def counts(self) -> Mapping[str, int]:

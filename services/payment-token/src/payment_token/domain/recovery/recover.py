@@ -5,12 +5,13 @@
 3. the independent verifier must find sound what the archive has beyond the restored state
 4. read what has ended since: from the archive beyond the restored state, and from the last minutes before it, whose
    records may be there while what they tell of is not
-5. end it again: tokens and their SAD, API keys, BDKs, keys
-6. advance the replay marks of terminals
-7. put back the records, seals, tiles and chains that the archive has beyond the restored state, as they were
-8. record the recovery: what was restored, put back, ended again, and which leaves are lost
+5. end it again: tokens and their SAD, API keys, BDKs, keys, and devices that were stopped
+6. put back the records, seals, tiles and chains that the archive has beyond the restored state, as they were
+7. record the recovery: what was restored, put back, ended again, and which leaves are lost
 
-Steps 4 to 8 are one transaction: an interruption leaves the database as it was, and whoever does it twice changes nothing.
+Which counters of terminals were used since, no log says: their windows stay as old as the backup.
+
+Steps 4 to 7 are one transaction: an interruption leaves the database as it was, and whoever does it twice changes nothing.
 """
 
 import asyncio
@@ -94,11 +95,9 @@ class Recover:
             endings = await self._endings(database, position, reach)
             # 5.
             applied = await database.end(endings)
-            # 6. Replay marks go here: :meth:`_advance_replay_marks`.
-            applied = await self._advance_replay_marks(applied)
-            # 7.
+            # 6.
             put_back = await self._put_back(database, position, reach)
-            # 8.
+            # 7.
             recorded = await self._record(database, reach, put_back, applied)
         return Recovery(reach, put_back, endings, applied, recorded)
 
@@ -123,12 +122,6 @@ class Recover:
             for entry in entries:
                 endings.read(entry.record, entry.recorded_at)
         return endings
-
-    async def _advance_replay_marks(self, applied: Applied) -> Applied:
-        # The guard against replayed reads has no marks in the database yet. Once it has, they are moved up here: by the
-        # records of reads beyond the restored state, and, for what is lost, by as far as the guard's window reaches. The
-        # states of terminals (device_state_changed: stolen, suspended) are restored here as well.
-        return applied
 
     async def _put_back(self, database: RestoredDatabase, position: Position, reach: Reach) -> int:
         if reach.archived <= reach.restored:

@@ -55,7 +55,7 @@ HAVING sum(failures) >= %s
 """
 
 _TRY_LOCK = "SELECT pg_try_advisory_xact_lock(hashtextextended('payment-token suspends ' || %s || ' ' || %s, 0))"
-_STATE = "SELECT state FROM devices WHERE merchant_id = %s AND device_id = %s AND state IN ('registered', 'active')"
+_STATE = "SELECT state FROM devices WHERE merchant_id = %s AND device_id = %s AND state IN ('registered', 'active') FOR NO KEY UPDATE"
 _SUSPEND = "SELECT suspend_device(%s, %s)"
 
 
@@ -94,6 +94,7 @@ class PostgresSuspension:
             # Several processes see the limit at once: one of them writes the record, the others find it done.
             if not await _one(connection, _TRY_LOCK, name):
                 return False
+            # Held until it is changed: what an operator does meanwhile comes after it, in the log as well.
             state = await _one(connection, _STATE, name)
             if state is None:
                 return False
