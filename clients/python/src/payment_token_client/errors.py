@@ -147,6 +147,20 @@ class DeviceSuspendedError(ServiceError):
     code = "device_suspended"
 
 
+class DeviceNotFoundError(ServiceError):
+    """Of the routes for administrators, which this client does not call itself; so are the next two."""
+
+    code = "device_not_found"
+
+
+class DeviceExistsError(ServiceError):
+    code = "device_exists"
+
+
+class DeviceStateConflictError(ServiceError):
+    code = "device_state_conflict"
+
+
 class IdempotencyKeyReusedError(ServiceError):
     code = "idempotency_key_reused"
 

@@ -112,6 +112,7 @@ def a_login_of_its_own(database: psycopg.Connection) -> Iterator[str]:
     name = f"service_{uuid.uuid4().hex[:8]}"
     database.execute(f"CREATE ROLE {name} LOGIN PASSWORD 'service'")
     database.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}")
+    database.execute(f"GRANT EXECUTE ON FUNCTION activate_device(text, text) TO {name}")
     try:
         yield name
     finally:

@@ -134,7 +134,7 @@ def test_an_encoded_path_reaches_nothing_else(
         ("merchant_id=%00", 422, "invalid_field"),
         ("merchant_id=%ff", 422, "invalid_field"),
         (f"merchant_id={'m' * 65}", 422, "invalid_field"),
-        (f"merchant_id={PAN}", 403, "forbidden"),
+        (f"merchant_id={PAN}", 422, "cleartext_card_data"),
         ("merchant_id=M_DEMO", 403, "forbidden"),
     ],
 )

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from payment_token.domain import maintain
+from payment_token.domain.counter_window import CounterVerdict
 from payment_token.domain.errors import TokenExpiredError
 from payment_token.infrastructure.database.token_store import PostgresTokenStore
 from tests.fakes.fixed_keys import FixedKeys
@@ -106,7 +107,7 @@ async def test_many_claims_race_with_the_purge_of_their_keys(kept: MaintainedDat
         ),
     )
 
-    assert made[1:] == [None] * 20
+    assert made[1:] == [CounterVerdict.FRESH] * 20
     assert len(kept.database.execute(_KEYS).fetchall()) == 20
 
 

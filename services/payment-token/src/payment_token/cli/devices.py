@@ -19,6 +19,7 @@ from payment_token.domain.device_payload import Cipher, Container, KeyVariant, M
 from payment_token.domain.device_profile import DeviceProfile
 from payment_token.domain.device_registry import (
     DeviceRequest,
+    checked_device,
     checked_merchant,
     checked_registration,
 )
@@ -72,6 +73,7 @@ def register(
 
     async def add(changes: ChangeDevices, pool: Pool) -> Registered:
         owner = checked_merchant(merchant)
+        checked_device(device_id)
         known = await usable_bdk(PostgresDeviceDirectory(pool), bdk, owner)
         chosen = spelled if profile is None else (await named_profile(pool, profile)).profile
         request = DeviceRequest(

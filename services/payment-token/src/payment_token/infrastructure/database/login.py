@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 
 from payment_token.domain.errors import DatabaseUnavailableError
 from payment_token.infrastructure.database.privileges import (
+    INGEST,
     MAINTAINER,
     NEEDS,
     OWNED,
@@ -53,6 +54,13 @@ _MAY_MAINTAIN: LiteralString = """
 SELECT pg_has_role(relowner, 'MEMBER') AND has_schema_privilege(relowner, relnamespace, 'CREATE'),
        has_function_privilege('make_audit_partition(date)', 'EXECUTE')
   FROM pg_class WHERE oid = to_regclass('payment_tokens')
+"""
+
+# What is done to devices with the rights of their table's owner.
+_OF_DEVICES = ("activate_device(text, text)", "suspend_device(text, text)")
+_MAY_NOT_EXECUTE: LiteralString = """
+SELECT 'EXECUTE on ' || name FROM unnest(%s::text[]) AS name
+ WHERE has_function_privilege(to_regprocedure(name), 'EXECUTE') IS NOT TRUE
 """
 
 _MAY_CREATE: LiteralString = (
@@ -144,6 +152,8 @@ async def _report(connection: AsyncConnection, roles: Collection[str]) -> LoginR
         for what in beyond(of_partitions, {})
         if what.partition(" on a partition of ")[2] not in owned
     ]
+    if INGEST in roles:
+        missing += await _texts(connection, _MAY_NOT_EXECUTE, list(_OF_DEVICES))
     if MAINTAINER in roles:
         missing += await _missing_to_maintain(connection)
     elif MAINTAINER not in others and await _texts(connection, _MAY_CREATE):
