@@ -97,9 +97,14 @@ async def storm(
         async def one_client() -> None:
             while queue:
                 key, body, index, url = queue.pop()
-                answer = await client.post(
-                    f"{url}/v1/payment-tokens", json=body, headers={"Idempotency-Key": key}
-                )
+                try:
+                    answer = await client.post(
+                        f"{url}/v1/payment-tokens", json=body, headers={"Idempotency-Key": key}
+                    )
+                except httpx.ReadError:
+                    # The server has closed a connection that was idle just as it was used again: nothing was read of it.
+                    queue.append((key, body, index, url))
+                    continue
                 answers.append((key, index, answer))
 
         await asyncio.gather(*(one_client() for _ in range(CLIENTS)))
