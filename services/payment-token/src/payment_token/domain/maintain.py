@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Protocol
 
 from payment_token.domain.operator_error import OperatorError
@@ -182,7 +183,10 @@ class Maintain:
             # 6.
             await _in_batches(tables.delete_old_attempts, _ATTEMPTS_IN_A_BATCH)
             # 7.
-            events = await _delete_events(tables, self._events_kept)
+            events = await _in_batches(
+                partial(tables.delete_old_events, self._events_kept), _EVENTS_IN_A_BATCH
+            )
+            await _in_batches(tables.delete_old_failures, _EVENTS_IN_A_BATCH)
             return Maintained(
                 made=made,
                 audit_months=audit_months,
@@ -253,17 +257,6 @@ async def _delete_uses(tables: MaintainedTables) -> int:
         deleted += uses
         windows = await tables.delete_old_windows(_USES_IN_A_BATCH)
         if not uses and windows < _USES_IN_A_BATCH:
-            return deleted
-        await asyncio.sleep(_PAUSE_SECONDS)
-
-
-async def _delete_events(tables: MaintainedTables, kept: timedelta) -> int:
-    deleted = 0
-    while True:
-        events = await tables.delete_old_events(kept, _EVENTS_IN_A_BATCH)
-        deleted += events
-        failures = await tables.delete_old_failures(_EVENTS_IN_A_BATCH)
-        if max(events, failures) < _EVENTS_IN_A_BATCH:
             return deleted
         await asyncio.sleep(_PAUSE_SECONDS)
 

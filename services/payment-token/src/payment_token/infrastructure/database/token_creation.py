@@ -166,9 +166,9 @@ SELECT high_water, seen::text
    FOR NO KEY UPDATE
 """
 
-_USE_COUNTERS = """
+_USE_COUNTERS = f"""
 UPDATE device_initial_keys
-   SET high_water = %(high_water)s, seen = %(seen)s::bit(1024),
+   SET high_water = %(high_water)s, seen = %(seen)s::bit({WINDOW}),
        first_seen_at = coalesce(first_seen_at, now()), last_seen_at = now(), tokens = tokens + 1
  WHERE bdk_id = %(bdk_id)s AND initial_key_id = %(initial_key_id)s
 """
