@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import random
 import uuid
 from collections import Counter
@@ -200,6 +201,40 @@ def test_a_recorded_read_cannot_be_probed(
         if not told[""]:
             assert create(other, read).status_code == 201
     assert create(pos, following).status_code == 201
+
+
+def test_a_barred_read_may_be_tried_again_once_an_operator_says_so(
+    fleet: Deployment, pos: httpx.Client
+) -> None:
+    barred, other = reads(fleet.terminal(), 2)
+    for body in (barred, other):
+        told = [code_of(create(pos, with_ciphertext(body, 0))) for _ in range(4)]
+        assert told == [*["decryption_failed"] * 3, "ksn_replayed"]
+        assert code_of(create(pos, body)) == "ksn_replayed"
+
+    unasked = fleet.run_here("devices", "unbar", ksn_of(barred), check=False)
+    assert (unasked.returncode, "say --yes" in unasked.stderr) == (2, True)
+    elsewhere = ("unbar", ksn_of(barred), "--api-key", "0123456789abcdef", "--yes")
+    assert "nothing to forget" in fleet.run_here("devices", *elsewhere).stdout
+    for faulty in (ksn_of(barred)[:7], "not-hexadecimal", ksn_of(barred) + "0"):
+        refused = fleet.run_here("devices", "unbar", faulty, "--yes", check=False)
+        assert (refused.returncode, "8 to 24 hexadecimal" in refused.stderr) == (1, True)
+    assert code_of(create(pos, barred)) == "ksn_replayed"
+
+    done = fleet.run_here(
+        *("devices", "unbar", ksn_of(barred).lower(), "--reason", "wrong profile", "--yes")
+    )
+    assert "API keys 1, KSNs 1." in done.stdout
+    assert create(pos, barred).status_code == 201
+    assert code_of(create(pos, other)) == "ksn_replayed"
+    found = fleet.run_here("audit", "search", "--event", "ksn_unbarred", "--json").stdout
+    (record,) = [json.loads(line)["record"] for line in found.splitlines()]
+    assert record["details"] == {
+        "ksn_prefix": ksn_of(barred),
+        "api_key": "any",
+        "ksns": 1,
+        "reason": "wrong profile",
+    }
 
 
 def with_each_bit_changed(body: Body) -> list[Body]:

@@ -27,7 +27,7 @@ MATRIX = """
     devices                       SIu      .        SIu      .        .           .
     device_initial_keys           SIu      .        SIu      .        .           .
     device_profiles               S        .        SID      .        .           .
-    failed_attempts               SIu      .        .        .        SD          .
+    failed_attempts               SIu      .        SD       .        SD          .
     decrypt_audit_log             i        i        i        S        i           Si
     a month of the audit log      .        .        .        .        .           .
     decrypt_audit_log_unchained   .        .        .        .        .           S

@@ -73,6 +73,7 @@ COMMANDS = {
             "report-stolen": "devices_states:report_stolen",
             "retire": "devices_states:retire",
             "reset-counter": "devices_states:reset_counter",
+            "unbar": "devices_unbar:unbar",
             "profiles": "device_profiles:app",
         },
     ),

@@ -1,9 +1,8 @@
 """``payment-token db``: the schema."""
 
-import sys
-
 import typer
 
+from payment_token.cli.confirmation import confirm
 from payment_token.cli.deployment import database_url, load_settings
 from payment_token.cli.development import restore_registrations
 from payment_token.cli.terminal import console
@@ -43,13 +42,7 @@ def current() -> None:
 def reset(yes: bool = typer.Option(False, "--yes", help="Do not ask.")) -> None:
     """Delete all data and make the schema anew. Refused in production."""
     settings = load_settings()
-    if not yes:
-        if not sys.stdin.isatty():
-            typer.echo("This deletes all data. Without a terminal to ask at, say --yes.", err=True)
-            raise typer.Exit(2)
-        typer.confirm(
-            "This deletes all data in the database of this deployment. Go on?", abort=True
-        )
+    confirm("This deletes all data in the database of this deployment. Go on?", yes=yes)
     reset_db(settings)
     if settings.in_development and settings.local_keystore_file is not None:
         restore_registrations(settings)

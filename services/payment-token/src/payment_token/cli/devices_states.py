@@ -1,10 +1,10 @@
 """``payment-token devices suspend``, ``reactivate``, ``report-stolen``, ``retire`` and ``reset-counter``."""
 
-import sys
 from collections.abc import Sequence
 
 import typer
 
+from payment_token.cli.confirmation import confirm
 from payment_token.cli.device_changes import (
     DeviceArgument,
     MerchantOption,
@@ -58,7 +58,7 @@ def retire(
     yes: bool = typer.Option(False, "--yes", help="Do not ask."),
 ) -> None:
     """End a terminal for good. It cannot be brought back, and its initial keys serve no other one."""
-    _confirm(f"Retire {device_id} of {merchant}? It cannot be brought back.", yes=yes)
+    confirm(f"Retire {device_id} of {merchant}? It cannot be brought back.", yes=yes)
     _changed(device_id, merchant, StateChange.RETIRE, reason)
 
 
@@ -80,7 +80,7 @@ def reset_counter(
     """
     owner, name = names_of(device_id, merchant)
     key = None if initial_key_id is None else _initial_key_id(initial_key_id)
-    _confirm(
+    confirm(
         f"Forget the used counters of {device_id} of {merchant}? Recorded reads of it can then be sent once more.",
         yes=yes,
     )
@@ -125,12 +125,3 @@ def _initial_key_id(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         raise InvalidFieldError("--initial-key", "must be hexadecimal") from None
-
-
-def _confirm(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        typer.echo(f"{question} Without a terminal to ask at, say --yes.", err=True)
-        raise typer.Exit(2)
-    typer.confirm(question, abort=True)

@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     DEVICE_STATE_CHANGED = "device_state_changed"
     DEVICE_COUNTER_RESET = "device_counter_reset"
     DEVICE_PROFILE_CHANGED = "device_profile_changed"
+    KSN_UNBARRED = "ksn_unbarred"
     HANDSHAKE_REFUSED = "handshake_refused"
     AUDIT_READ = "audit_read"
     LOG_OPENED = "log_opened"

@@ -89,6 +89,7 @@ NEEDS: Mapping[str, Mapping[str, str]] = {
             "SELECT, INSERT, UPDATE (initial_key_ids, state, state_changed_at, state_reason)"
         ),
         "device_initial_keys": "SELECT, INSERT, UPDATE (high_water, seen)",
+        "failed_attempts": "SELECT, DELETE",
         "device_profiles": "SELECT, INSERT, DELETE",
         "api_keys": "SELECT, INSERT, UPDATE (revoked_at, expires_at, replaced_by)",
         "api_key_uses": "SELECT",
