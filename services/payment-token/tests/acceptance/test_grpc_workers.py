@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -57,6 +58,12 @@ class Internal:
         url = self.service.urls["internal_grpc"]
         with rpc_client(url, folder=self.folder, certificate=certificate) as worker:
             return worker.call("Decrypt", message, timeout=timeout)
+
+    def refused_handshakes(self, reason: str) -> float:
+        metrics = httpx.get(self.service.urls["metrics"] + "/metrics").text
+        name = f'payment_token_handshakes_refused_total{{reason="{reason}"}} '
+        found = (line for line in metrics.splitlines() if line.startswith(name))
+        return sum(float(line[len(name) :]) for line in found)
 
     def events(self, request_id: str) -> list[tuple[str, str]]:
         return self.database.execute(
@@ -132,17 +139,52 @@ def test_a_known_worker_is_served(internal: Internal) -> None:
 
 
 @pytest.mark.parametrize(
-    "certificate", [None, "expired", "not-yet", "for-servers", "other-authority", "self-signed"]
+    ("certificate", "reason"),
+    [
+        (None, "no_certificate"),
+        ("expired", "expired"),
+        ("not-yet", "not_yet_valid"),
+        ("for-servers", "wrong_usage"),
+        ("other-authority", "unknown_authority"),
+        ("self-signed", "unknown_authority"),
+    ],
 )
-def test_who_does_not_get_through_the_handshake(
-    internal: Internal, certificate: str | None
+def test_who_does_not_get_through_the_handshake_is_counted(
+    internal: Internal, certificate: str | None, reason: str
 ) -> None:
-    request_id = new_id()
+    request_id, before = new_id(), internal.refused_handshakes(reason)
     refused = internal.release(certificate, request_id)
 
     assert (refused.status, refused.code) == ("UNAVAILABLE", "")
     assert internal.events(request_id) == []
+    # The client tries again for as long as its call may take.
+    eventually(
+        lambda: internal.refused_handshakes(reason) > before, "the handshake was not counted"
+    )
     assert internal.release("known", new_id()).status == "OK"
+
+
+def test_refused_handshakes_are_on_record_and_in_the_log(
+    new_deployment: Callable[[], Deployment], tmp_path: Path
+) -> None:
+    deployment = new_deployment()
+    with serving(deployment, tmp_path) as internal:
+        internal.release("expired", new_id())
+        eventually(lambda: internal.refused_handshakes("expired") > 0, "it was not counted")
+    lines = [json.loads(line) for line in internal.service.log_lines]
+    refused = [line for line in lines if line["message"] == "handshake refused"]
+    assert {(line["class"], line["reason"]) for line in refused} == {
+        ("expired", "CERTIFICATE_VERIFY_FAILED")
+    }
+    with psycopg.connect(deployment_url(deployment.settings)) as database:
+        rows = database.execute(
+            "SELECT details ->> 'reason', (details -> 'handshakes')::int, outcome, code FROM audit_records"
+            " WHERE event = 'handshake_refused'"
+        ).fetchall()
+    assert {(reason, *rest) for reason, _, *rest in rows} == {
+        ("expired", "refused", "unauthenticated")
+    }
+    assert sum(row[1] for row in rows) >= len(refused)
 
 
 def test_a_revoked_certificate_is_refused_on_record(internal: Internal) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +31,7 @@ from payment_token.api.rest.plain_routes import together
 from payment_token.api.rest.public import public_routes
 from payment_token.api.rest.shared_counts import of_all_processes
 from payment_token.api.rest.token_models import CreateTokenBody
+from payment_token.api.rpc.library_log import LibraryLog
 from payment_token.api.tls import mutual_context, server_context
 from payment_token.bootstrap.audit import this_process
 from payment_token.bootstrap.background import repeated
@@ -47,6 +48,7 @@ from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.bootstrap.worker_certificates import readiness_with, worker_certificates
 from payment_token.domain.refused_handshakes import RefusedHandshakes
+from payment_token.infrastructure.standard_error import lines_of_libraries
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -85,11 +87,15 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Listeners:
-    """``policy`` is ``None`` for a process that releases nothing, and nothing is counted there."""
+    """``policy`` is ``None`` for a process that releases nothing, and nothing is counted there.
+
+    ``count_refusal`` hears of handshakes that gRPC refused.
+    """
 
     all: tuple[AnyListener, ...]
     policy: RecordedPolicy | None
     counts: tuple[Counts, ...] = ()
+    count_refusal: Callable[[str], None] | None = None
 
     @property
     def urls(self) -> dict[str, str]:
@@ -135,6 +141,7 @@ def build_listeners(
     service.device_event_metrics.register_in(metrics.registry)
     policy = None
     counts: tuple[Counts, ...] = ()
+    count_refusal = None
     if Role.PUBLIC in roles:
         use_cases, batches = service.public_use_cases(), _batches(metrics, Role.PUBLIC)
         app = application(
@@ -156,6 +163,7 @@ def build_listeners(
         policies = WorkerPolicyFile(_required("WORKER_POLICY_FILE", settings.worker_policy_file))
         policy = RecordedPolicy(policies, service.audit_log, this_process())
         counts = (service.limit_refusals, service.refused_handshakes)
+        count_refusal = _counted_in(metrics, service.refused_handshakes)
         internal, batches = service.internal_use_cases(policies), _batches(metrics, Role.INTERNAL)
         service.limit_metrics.register_in(metrics.registry)
         app = application(
@@ -173,7 +181,7 @@ def build_listeners(
                 "internal",
                 settings.internal_address,
                 app,
-                _internal_tls(settings, metrics, service.refused_handshakes),
+                _internal_tls(settings, count_refusal),
             )
         )
         listeners.append(
@@ -182,7 +190,7 @@ def build_listeners(
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
-    return Listeners(tuple(listeners), policy, counts)
+    return Listeners(tuple(listeners), policy, counts, count_refusal)
 
 
 def background_listeners(
@@ -233,23 +241,37 @@ async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterato
     if listeners.policy is not None:
         await listeners.policy.begin()
     try:
-        for listener in listeners.all:
-            listener.bind(shared=shared)
         async with (
             # Until the last request is answered: none is refused uncounted.
             recorded_counts(listeners.counts),
             _policy_looked_after(listeners.policy),
         ):
-            tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
-            try:
-                yield
-            finally:
+            with _heard_library(listeners.count_refusal):
                 for listener in listeners.all:
-                    listener.stop()
-                await asyncio.gather(*tasks)
+                    listener.bind(shared=shared)
+                tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
+                try:
+                    yield
+                finally:
+                    for listener in listeners.all:
+                        listener.stop()
+                    await asyncio.gather(*tasks)
     finally:
         for listener in listeners.all:
             listener.close()
+
+
+@contextmanager
+def _heard_library(count_refusal: Callable[[str], None] | None) -> Iterator[None]:
+    """What gRPC's library says is in no line of the log but for handshakes that it refused; these count as those of REST do."""
+    loop = asyncio.get_running_loop()
+
+    def heard(reason: str) -> None:
+        if count_refusal is not None:
+            loop.call_soon_threadsafe(count_refusal, reason)
+
+    with lines_of_libraries(LibraryLog(heard).take):
+        yield
 
 
 @asynccontextmanager
@@ -273,13 +295,15 @@ def _public_tls(settings: Settings) -> ssl.SSLContext | None:
     )
 
 
-def _internal_tls(
-    settings: Settings, metrics: RequestMetrics, refused: RefusedHandshakes
-) -> ssl.SSLContext:
+def _counted_in(metrics: RequestMetrics, refused: RefusedHandshakes) -> Callable[[str], None]:
     def count_refusal(reason: str) -> None:
         metrics.handshakes_refused.labels(reason).inc()
         refused.note(reason)
 
+    return count_refusal
+
+
+def _internal_tls(settings: Settings, count_refusal: Callable[[str], None]) -> ssl.SSLContext:
     certificate = _required("INTERNAL_TLS_CERT_FILE", settings.internal_tls_cert_file)
     key = _required("INTERNAL_TLS_KEY_FILE", settings.internal_tls_key_file)
     client_ca = _required("CLIENT_CA_FILE", settings.client_ca_file)

@@ -51,6 +51,15 @@ class JSONFormatter(logging.Formatter):
 
 
 class _LineHandler(logging.StreamHandler[TextIO]):
+    """Writes to whatever is Python's standard error then: it moves while the lines of libraries are read."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override] # of its own, there
+        return sys.stderr
+
     def flush(self) -> None:
         """Nothing is left to do: standard error lets each line out by itself."""
 
@@ -70,7 +79,7 @@ def configure_logging(
     kernel does not mix with another's.
     """
     _leave_out_what_no_line_shows()
-    handler = _LineHandler(sys.stderr)
+    handler = _LineHandler()
     handler.setFormatter(
         JSONFormatter({} if serving_process is None else {"serving_process": serving_process})
     )

@@ -45,7 +45,7 @@ class RequestMetrics:
         )
         handshakes_refused = Counter(
             "payment_token_handshakes_refused_total",
-            "TLS handshakes of the internal REST listener that failed, by class of reason.",
+            "TLS handshakes of the internal listeners that failed, by class of reason.",
             ("reason",),
             registry=self.registry,
         )
