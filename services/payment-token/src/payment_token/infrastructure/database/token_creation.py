@@ -85,16 +85,19 @@ _ARRIVED = {
 
 _NONE_SEEN = f"B'0'::bit({WINDOW})"
 
-# ``holds_active_key`` takes the share lock on a key version and looks only then, with a snapshot of its own.
+# ``holds_active_key`` takes the share lock on a key version and looks only then, with a snapshot of its own. The few keys of a
+# batch are named before it is asked: else the planner would ask it for every row.
+#
+# Who won is one sub-select that is no join (IS TRUE), hence hashed: the planner expects one row, and would join each row with each.
 _CREATE_BATCH = f"""
 WITH arrived AS (
     SELECT * FROM unnest({", ".join(f"%b::{kind}[]" for kind in _ARRIVED.values())})
         AS arrived ({", ".join(_ARRIVED)})
+), named AS MATERIALIZED (
+    SELECT 'service' AS purpose, service_key AS version FROM arrived
+     UNION SELECT 'index', fingerprint_key FROM arrived ORDER BY 1, 2
 ), held AS MATERIALIZED (
-    SELECT purpose, version
-      FROM (SELECT 'service' AS purpose, service_key AS version FROM arrived
-             UNION SELECT 'index', fingerprint_key FROM arrived ORDER BY 1, 2) AS named
-     WHERE holds_active_key(purpose, version)
+    SELECT purpose, version FROM named WHERE holds_active_key(purpose, version)
 ), terminal AS MATERIALIZED (
     SELECT bdk_id, initial_key_id, merchant_id, device_id, high_water, seen
       FROM device_initial_keys
@@ -120,11 +123,12 @@ WITH arrived AS (
       FROM admitted ORDER BY merchant_id COLLATE "C", idempotency_key COLLATE "C"
     {_TAKE_OVER}
     RETURNING token_id
+), won AS MATERIALIZED (
+    SELECT * FROM admitted WHERE (token_id IN (SELECT token_id FROM claimed)) IS TRUE
 ), used AS (
     SELECT bdk_id, initial_key_id, counter,
            greatest(high_water, max(counter) OVER (PARTITION BY bdk_id, initial_key_id)) AS newest
-      FROM admitted
-     WHERE token_id IN (SELECT token_id FROM claimed)
+      FROM won
 ), moved AS (
     UPDATE device_initial_keys AS terminal
        SET high_water = by_terminal.newest,
@@ -140,8 +144,7 @@ WITH arrived AS (
 )
 INSERT INTO payment_tokens (status, {_NEW_COLUMNS})
 SELECT 'active', {_NEW_COLUMNS.replace("metadata", "metadata::jsonb")}
-  FROM admitted
- WHERE token_id IN (SELECT token_id FROM claimed)
+  FROM won
 RETURNING token_id
 """
 
