@@ -15,6 +15,7 @@ import psycopg
 import pytest
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
+from payment_token.api.listener import DRAIN_SECONDS
 from payment_token.infrastructure.database.location import deployment_url
 from tests.support.certificates import Authority, internal_settings, uri
 from tests.support.deployment import MERCHANT, Deployment, RunningService, client_context
@@ -209,3 +210,12 @@ def test_a_new_certificate_of_the_service_costs_no_connection(internal: Internal
         assert answer.status_code == 200
         socket_after = answer.extensions["network_stream"].get_extra_info("socket").getsockname()
         assert socket_after == socket_before
+
+
+def test_an_idle_connection_does_not_keep_the_service_from_its_end(deployment: Deployment) -> None:
+    """Its client says nothing to a goodbye before its next request, and the service waits for requests only."""
+    with deployment.serving() as service, service.worker() as worker:
+        assert worker.get("/healthz").is_success
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < DRAIN_SECONDS
