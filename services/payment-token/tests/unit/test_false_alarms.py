@@ -70,5 +70,5 @@ def test_no_more_are_refused_than_the_page_says(row: str, make: Callable[[Chance
     # Chance spreads a count by its square root.
     assert refused <= expected + 4 * expected**0.5
     if expected > 100:
-        # Nor does the page frighten anybody.
-        assert refused >= expected / 4
+        # Nor does the page frighten anybody. A row may speak of several lengths.
+        assert refused >= expected / 5
