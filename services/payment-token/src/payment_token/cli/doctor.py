@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Collection
+from datetime import UTC, datetime
 
 import typer
+from rich.markup import escape
 
+from payment_token.bootstrap.certificate_findings import certificate_findings
 from payment_token.bootstrap.database_login import login_findings
 from payment_token.bootstrap.listeners import Role, build_listeners
 from payment_token.bootstrap.service import AUDIT_MONTHS_MISSING, PARTITIONS_MISSING, Service
@@ -56,7 +59,7 @@ def doctor(
     table = listing("", "what", "")
     table.title = f"{settings.environment} deployment in {settings.folder}"
     for state, what, advice in rows:
-        table.add_row(f"[{_STYLES[state]}]{state}[/]", what, advice)
+        table.add_row(f"[{_STYLES[state]}]{state}[/]", escape(what), escape(advice))
     console.print(table)
     if any(state == Severity.REFUSED for state, _, _ in rows):
         raise typer.Exit(1)
@@ -118,7 +121,11 @@ async def _service_checks(
         rows += await _api_key_rows(service) if makes_tokens else []
         failing = await (service.readiness() if makes_tokens else service.readiness_to_release())
         milliseconds = service.clock.error_seconds() * 1000
-    rows += [("ok", "certificates and policy", "load"), *_policy_rows(settings, roles)]
+    rows += [
+        ("ok", "certificates and policy", "load"),
+        *_certificate_rows(settings, roles),
+        *_policy_rows(settings, roles),
+    ]
     rows += [("ok", "database clock", f"is known to {milliseconds:.1f} ms")]
     rows += [
         (Severity.REFUSED.value, name, _ADVICE.get(code, code)) for name, code in failing.items()
@@ -169,6 +176,13 @@ async def _age_rows(service: Service) -> list[tuple[str, str, str]]:
                 advice = f"is {standing}, rotation by {due}: payment-token keys rotate --purpose {version.purpose}"
                 rows.append((Severity.UNWISE.value, f"{version.purpose} key", advice))
     return rows
+
+
+def _certificate_rows(settings: Settings, roles: Collection[Role]) -> list[tuple[str, str, str]]:
+    return [
+        (finding.severity.value, finding.setting, finding.advice)
+        for finding in certificate_findings(settings, roles, datetime.now(UTC))
+    ]
 
 
 def _policy_rows(settings: Settings, roles: Collection[Role]) -> list[tuple[str, str, str]]:
