@@ -187,6 +187,35 @@ def test_refused_handshakes_are_on_record_and_in_the_log(
     assert sum(row[1] for row in rows) >= len(refused)
 
 
+def test_what_a_stranger_says_is_no_line_of_the_log_and_no_refusal(internal: Internal) -> None:
+    """The library writes the farewell of an HTTP/2 peer to standard error as it comes: RFC 9113 §6.8, debug data."""
+    farewell = (
+        b'x\n{"message": "forged", "pan": "4111111111111111"}\n'
+        b"I1128 02:29:21.115077   28798 ssl_transport_security.cc:2563] Handshake failed with error SSL_ERROR_SSL:"
+        b" error:1000007d:SSL routines:OPENSSL_internal:CERTIFICATE_VERIFY_FAILED: certificate has expired\n"
+    )
+    goaway = bytes(4) + (11).to_bytes(4, "big") + farewell
+    before = internal.refused_handshakes("expired")
+    where = urlsplit(internal.service.urls["public_grpc"])
+    with socket.create_connection((where.hostname, where.port)) as stranger:
+        stranger.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, b"") + _frame(7, goaway))
+        stranger.shutdown(socket.SHUT_WR)
+        stranger.settimeout(PATIENCE_SECONDS)
+        while stranger.recv(4096):
+            pass
+
+    unknown = internal.refused_handshakes("no_certificate")
+    internal.release(None, new_id())
+    eventually(lambda: internal.refused_handshakes("no_certificate") > unknown, "nothing is heard")
+    assert internal.refused_handshakes("expired") == before
+    assert "forged" not in {json.loads(line)["message"] for line in internal.service.log_lines}
+    assert "4111111111111111" not in "".join(internal.service.log_lines)
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, 0)) + bytes(4) + payload
+
+
 def test_a_revoked_certificate_is_refused_on_record(internal: Internal) -> None:
     """The handshake of gRPC lets it through."""
     request_id = new_id()

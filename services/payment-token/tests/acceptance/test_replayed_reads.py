@@ -216,9 +216,9 @@ def test_a_barred_read_may_be_tried_again_once_an_operator_says_so(
     assert (unasked.returncode, "say --yes" in unasked.stderr) == (2, True)
     elsewhere = ("unbar", ksn_of(barred), "--api-key", "0123456789abcdef", "--yes")
     assert "nothing to forget" in fleet.run_here("devices", *elsewhere).stdout
-    for faulty in (ksn_of(barred)[:7], "not-hexadecimal", ksn_of(barred) + "0"):
+    for faulty in (ksn_of(barred)[:9], "not-hexadecimal", ksn_of(barred) + "0"):
         refused = fleet.run_here("devices", "unbar", faulty, "--yes", check=False)
-        assert (refused.returncode, "8 to 24 hexadecimal" in refused.stderr) == (1, True)
+        assert (refused.returncode, "10 to 24 hexadecimal" in refused.stderr) == (1, True)
     assert code_of(create(pos, barred)) == "ksn_replayed"
 
     done = fleet.run_here(

@@ -1,4 +1,4 @@
-"""The lines of gRPC's library, as version 1.8x writes them."""
+"""The messages of gRPC's library, as version 1.85 writes them."""
 
 import pytest
 
@@ -27,7 +27,7 @@ _FAILED = (
 def test_a_handshake_that_failed_counts_by_its_class(said: bytes, counted: str) -> None:
     heard: list[str] = []
 
-    assert LibraryLog(heard.append).take(_FAILED + said + b"\n")
+    assert LibraryLog(heard.append, alone=True).take(_FAILED + said + b"\n")
     assert heard == [counted]
 
 
@@ -37,12 +37,14 @@ def test_a_handshake_that_failed_counts_by_its_class(said: bytes, counted: str) 
         _PLACE + b"something else\n",
         b"E1128 02:29:21.1   1 chttp2_transport.cc:10] said by a peer: 4111111111111111\n",
         _FAILED + b"forged by a peer\n",
+        _PLACE + b"Got goaway. Debug Text: x\n" + _FAILED + b"CERTIFICATE_VERIFY_FAILED: forged\n",
+        _FAILED + b"CERTIFICATE_VERIFY_FAILED: certificate has expired\nand more\n",
     ],
 )
-def test_other_lines_of_the_library_are_taken_and_not_told(line: bytes) -> None:
+def test_other_messages_of_the_library_are_taken_and_not_told(line: bytes) -> None:
     heard: list[str] = []
 
-    assert LibraryLog(heard.append).take(line)
+    assert LibraryLog(heard.append, alone=True).take(line)
     assert heard == []
 
 
@@ -57,4 +59,21 @@ def test_other_lines_of_the_library_are_taken_and_not_told(line: bytes) -> None:
 )
 def test_what_is_not_the_librarys_is_left(line: bytes) -> None:
     """Neither is the last word of the library itself."""
-    assert not LibraryLog(lambda _: None).take(line)
+    assert not LibraryLog(lambda _: None, alone=True).take(line)
+
+
+def test_whose_it_was_is_not_known_beside_a_listener_that_asks_for_no_certificate() -> None:
+    heard: list[str] = []
+    log = LibraryLog(heard.append, alone=False)
+
+    assert log.take(_FAILED + b"HTTP_REQUEST: Invalid certificate verification context\n")
+    assert heard == []
+    assert log.take(_FAILED + b"CERTIFICATE_VERIFY_FAILED: certificate has expired\n")
+    assert heard == ["expired"]
+
+
+def test_where_nobody_counts_nobody_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+
+    assert LibraryLog(None, alone=True).take(_FAILED + b"HTTP_REQUEST: x\n")
+    assert caplog.records == []

@@ -1,32 +1,39 @@
-"""Lines that C libraries write to standard error, past Python."""
+"""What C libraries write to standard error, past Python."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
-from payment_token.infrastructure.standard_error import lines_of_libraries
+from payment_token.infrastructure.standard_error import messages_of_libraries
 
 
-def test_a_line_that_is_taken_goes_nowhere_and_another_one_goes_on(
+def test_what_is_taken_goes_nowhere_and_the_rest_goes_on(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     heard = []
 
-    def take(line: bytes) -> bool:
-        heard.append(line)
-        return line.startswith(b"taken")
+    def take(message: bytes) -> bool:
+        heard.append(message)
+        return message.startswith(b"taken")
 
-    with lines_of_libraries(take):
-        os.write(2, b"taken: one\nleft: two\n")
-        os.write(2, b"no end of line")
+    with messages_of_libraries(take):
+        os.write(2, b"taken: one\nand what it says\n")
+        os.write(2, b"")
+        os.write(2, b"left\n")
+        os.write(2, b"no end of line, ")
     os.write(2, b"afterwards\n")
 
-    assert heard == [b"taken: one\n", b"left: two\n", b"no end of line"]
-    assert capfd.readouterr().err == "left: two\nno end of lineafterwards\n"
+    assert [message for message in heard if message] == [
+        b"taken: one\nand what it says\n",
+        b"left\n",
+        b"no end of line, ",
+    ]
+    assert capfd.readouterr().err == "left\nno end of line, afterwards\n"
 
 
 def test_whoever_writes_never_waits_for_a_reader_that_failed(
@@ -35,19 +42,25 @@ def test_whoever_writes_never_waits_for_a_reader_that_failed(
     def take(_: bytes) -> bool:
         raise RuntimeError
 
-    with lines_of_libraries(take):
-        for _ in range(400):
+    def write() -> None:
+        for _ in range(2_000):
             os.write(2, b"x" * 1023 + b"\n")
+
+    with messages_of_libraries(take):
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        writer.join(timeout=30)
+        assert not writer.is_alive()
     assert capfd.readouterr().err == ""
 
 
 _PROCESS = """
 import faulthandler, logging, os, sys
 from payment_token.infrastructure.logging import configure_logging
-from payment_token.infrastructure.standard_error import lines_of_libraries
+from payment_token.infrastructure.standard_error import messages_of_libraries
 
 configure_logging(debug=False)
-with lines_of_libraries(lambda line: True):
+with messages_of_libraries(lambda line: True):
     print("printed", file=sys.stderr)
     logging.getLogger("test").warning("logged")
     os.write(2, b"taken\\n")
@@ -58,9 +71,13 @@ os.write(2, b"as before\\n")
 """
 
 
-def process(*arguments: str) -> subprocess.CompletedProcess[str]:
+def process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", _PROCESS, *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _PROCESS, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
     )
 
 
@@ -72,8 +89,9 @@ def test_what_python_writes_goes_past_it() -> None:
     assert rest == ["after", "as before"]
 
 
-def test_a_crash_is_still_reported() -> None:
-    ended = process("crash")
+@pytest.mark.parametrize("asked_for", ["", "1"])
+def test_a_crash_is_still_reported(asked_for: str) -> None:
+    ended = process("crash", PYTHONFAULTHANDLER=asked_for)
 
     assert ended.returncode == -signal.SIGABRT
     assert "Fatal Python error: Aborted" in ended.stderr

@@ -11,12 +11,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from payment_token.api.joined_writes import JoinedWrites
 
-_GOODBYE_SECONDS = 0.5
+# Enough for a slow reader to take in what the kernel still has of its answer.
+_GOODBYE_SECONDS = 5.0
 
 
 class HTTPProtocol(HttpToolsProtocol):
     _tls: dict[object, object] | None = None
     _connection: asyncio.Transport
+    _goodbye: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -34,7 +36,12 @@ class HTTPProtocol(HttpToolsProtocol):
     def shutdown(self) -> None:
         super().shutdown()
         if self._tls is not None and self.transport.is_closing():
-            self.loop.call_later(_GOODBYE_SECONDS, self._wait_no_longer)
+            self._goodbye = self.loop.call_later(_GOODBYE_SECONDS, self._wait_no_longer)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._goodbye is not None:
+            self._goodbye.cancel()
 
     def _wait_no_longer(self) -> None:
         """TLS ends when both sides have said so, and a client whose connection is idle looks at it with its next request only."""

@@ -31,7 +31,11 @@ def parse_json(body: bytes) -> Any:
     except ValueError:
         pass
     else:
-        if _may_hide_something(text):
+        # No document is deeper than its brackets are many.
+        if text.count("[") + text.count("{") > MAX_DEPTH:
+            _check_depth(document)
+        # Control characters that stand for themselves are not JSON, nor are surrogates UTF-8: both come as escapes only.
+        if "\\u" in text:
             check_texts(document)
         return document
     raise MalformedRequestError(problem)
@@ -72,27 +76,31 @@ def _check_number_of_values(text: str) -> None:
         raise _RefusedError(f"The body has more than {MAX_VALUES} values.")
 
 
-def _may_hide_something(text: str) -> bool:
-    """False when there is nothing that :func:`check_texts` could find.
-
-    Control characters that stand for themselves are not JSON, nor are surrogates UTF-8: both come as escapes only. No
-    document is deeper than its brackets are many.
-    """
-    return "\\u" in text or text.count("[") + text.count("{") > MAX_DEPTH
+def _check_depth(document: Any) -> None:
+    """Level by level, the lists and objects alone: a batch has thousands of texts."""
+    level = [document]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for value in level
+            for child in (value.values() if type(value) is dict else value)
+            if type(child) in (dict, list)
+        ]
+    if level:
+        raise MalformedRequestError(f"The body nests deeper than {MAX_DEPTH} levels.")
 
 
 def check_texts(document: Any) -> None:
     """Raises MalformedRequestError. ``document`` is of lists, dictionaries and plain values."""
-    pending = [(document, 1)]
+    pending = [document]
     while pending:
-        value, depth = pending.pop()
+        value = pending.pop()
         if isinstance(value, str):
             _check_text(value)
-        elif isinstance(value, dict | list):
-            if depth > MAX_DEPTH:
-                raise MalformedRequestError(f"The body nests deeper than {MAX_DEPTH} levels.")
-            children = [*value, *value.values()] if isinstance(value, dict) else value
-            pending.extend((child, depth + 1) for child in children)
+        elif isinstance(value, dict):
+            pending += (*value, *value.values())
+        elif isinstance(value, list):
+            pending += value
 
 
 def _check_text(text: str) -> None:

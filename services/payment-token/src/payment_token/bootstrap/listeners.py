@@ -48,7 +48,7 @@ from payment_token.bootstrap.service import Service
 from payment_token.bootstrap.upkeep import Upkeep
 from payment_token.bootstrap.worker_certificates import readiness_with, worker_certificates
 from payment_token.domain.refused_handshakes import RefusedHandshakes
-from payment_token.infrastructure.standard_error import lines_of_libraries
+from payment_token.infrastructure.standard_error import messages_of_libraries
 from payment_token.infrastructure.worker_policy_file import WorkerPolicyFile
 from payment_token.settings import ConfigurationError, Settings
 
@@ -89,13 +89,13 @@ class Role(StrEnum):
 class Listeners:
     """``policy`` is ``None`` for a process that releases nothing, and nothing is counted there.
 
-    ``count_refusal`` hears of handshakes that gRPC refused.
+    ``library_log`` takes what gRPC's library says; ``None`` for a process without it.
     """
 
     all: tuple[AnyListener, ...]
     policy: RecordedPolicy | None
     counts: tuple[Counts, ...] = ()
-    count_refusal: Callable[[str], None] | None = None
+    library_log: LibraryLog | None = None
 
     @property
     def urls(self) -> dict[str, str]:
@@ -141,7 +141,7 @@ def build_listeners(
     service.device_event_metrics.register_in(metrics.registry)
     policy = None
     counts: tuple[Counts, ...] = ()
-    count_refusal = None
+    count_refusal: Callable[[str], None] | None = None
     if Role.PUBLIC in roles:
         use_cases, batches = service.public_use_cases(), _batches(metrics, Role.PUBLIC)
         app = application(
@@ -190,7 +190,9 @@ def build_listeners(
     listeners.append(
         _metrics_listener(settings, metrics, health if Role.PUBLIC in roles else release_health)
     )
-    return Listeners(tuple(listeners), policy, counts, count_refusal)
+    alone = Role.PUBLIC not in roles or settings.public_tls_cert_file is None
+    library_log = LibraryLog(_from_a_thread(count_refusal), alone=alone)
+    return Listeners(tuple(listeners), policy, counts, library_log)
 
 
 def background_listeners(
@@ -246,7 +248,7 @@ async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterato
             recorded_counts(listeners.counts),
             _policy_looked_after(listeners.policy),
         ):
-            with _heard_library(listeners.count_refusal):
+            with _heard(listeners.library_log):
                 for listener in listeners.all:
                     listener.bind(shared=shared)
                 tasks = [asyncio.create_task(listener.serve()) for listener in listeners.all]
@@ -262,15 +264,11 @@ async def serving(listeners: Listeners, *, shared: bool = False) -> AsyncIterato
 
 
 @contextmanager
-def _heard_library(count_refusal: Callable[[str], None] | None) -> Iterator[None]:
-    """What gRPC's library says is in no line of the log but for handshakes that it refused; these count as those of REST do."""
-    loop = asyncio.get_running_loop()
-
-    def heard(reason: str) -> None:
-        if count_refusal is not None:
-            loop.call_soon_threadsafe(count_refusal, reason)
-
-    with lines_of_libraries(LibraryLog(heard).take):
+def _heard(library_log: LibraryLog | None) -> Iterator[None]:
+    if library_log is None:
+        yield
+        return
+    with messages_of_libraries(library_log.take):
         yield
 
 
@@ -301,6 +299,17 @@ def _counted_in(metrics: RequestMetrics, refused: RefusedHandshakes) -> Callable
         refused.note(reason)
 
     return count_refusal
+
+
+def _from_a_thread(count_refusal: Callable[[str], None] | None) -> Callable[[str], None] | None:
+    if count_refusal is None:
+        return None
+    loop, count = asyncio.get_running_loop(), count_refusal
+
+    def count_soon(reason: str) -> None:
+        loop.call_soon_threadsafe(count, reason)
+
+    return count_soon
 
 
 def _internal_tls(settings: Settings, count_refusal: Callable[[str], None]) -> ssl.SSLContext:

@@ -42,7 +42,7 @@ def current() -> None:
 def reset(yes: bool = typer.Option(False, "--yes", help="Do not ask.")) -> None:
     """Delete all data and make the schema anew. Refused in production."""
     settings = load_settings()
-    confirm("This deletes all data in the database of this deployment. Go on?", yes=yes)
+    confirm("Delete all data in the database of this deployment?", yes=yes)
     reset_db(settings)
     if settings.in_development and settings.local_keystore_file is not None:
         restore_registrations(settings)

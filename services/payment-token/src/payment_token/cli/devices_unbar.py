@@ -8,6 +8,7 @@ from payment_token.bootstrap.audit import this_operator
 from payment_token.cli.confirmation import confirm
 from payment_token.cli.deployment import load_settings, with_audit_log
 from payment_token.cli.terminal import console
+from payment_token.domain.device_states import checked_reason
 from payment_token.domain.failed_attempts import AttemptName
 from payment_token.domain.unbar_ksns import UnbarKSNs, checked_ksn_prefix
 from payment_token.infrastructure.database.audit_log import PostgresAuditLog
@@ -17,7 +18,7 @@ from payment_token.infrastructure.database.pool import Pool
 
 def unbar(
     ksn: str = typer.Argument(
-        ..., metavar="KSN", help="As `devices events` shows it, or its first 8 digits or more."
+        ..., metavar="KSN", help="As `devices events` shows it, or its first 10 digits or more."
     ),
     api_key: str | None = typer.Option(
         None, "--api-key", metavar="ID", help="Of this API key alone. Default: of all."
@@ -30,8 +31,11 @@ def unbar(
     Whoever has recorded such a read may try again as well.
     """
     prefix = checked_ksn_prefix(ksn)
+    reason = checked_reason(reason)
+    of_whom = "all API keys" if api_key is None else f"API key {api_key}"
     confirm(
-        f"Forget the failed attempts under KSNs that begin with {prefix}? Each may be tried again as often as before.",
+        f"Forget the failed attempts of {of_whom} under KSNs that begin with {prefix}? Each may be tried again as often as"
+        " before.",
         yes=yes,
     )
 

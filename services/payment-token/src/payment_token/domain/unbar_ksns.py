@@ -17,8 +17,8 @@ from payment_token.domain.ports import AuditLog
 
 KSNPrefix = NewType("KSNPrefix", str)
 
-# The eight digits of an issuer and its customer, or more: never a whole estate by a slip of the hand.
-_PREFIX = re.compile(r"[0-9A-F]{8,24}")
+# Six digits more than the FFFF that every KSN of X9.24-1 begins with: not all terminals by a slip of the hand.
+_PREFIX = re.compile(r"[0-9A-F]{10,24}")
 
 
 class ForgottenAttempts(Protocol):
@@ -33,7 +33,7 @@ def checked_ksn_prefix(text: str) -> KSNPrefix:
     """Raises InvalidFieldError. Both schemes: 20 digits are a whole KSN of ``dukpt-tdes``, 24 one of ``dukpt-aes``."""
     prefix = text.upper()
     if not _PREFIX.fullmatch(prefix):
-        raise InvalidFieldError("ksn", "must be 8 to 24 hexadecimal digits")
+        raise InvalidFieldError("ksn", "must be 10 to 24 hexadecimal digits")
     return KSNPrefix(prefix)
 
 

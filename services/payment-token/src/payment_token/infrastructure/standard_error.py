@@ -1,58 +1,64 @@
-"""What libraries write to standard error by themselves, past Python, line by line.
+"""What libraries write to standard error by themselves, past Python, message by message.
 
-A library in C writes to the file descriptor. For a while that is a pipe, which a thread reads; what Python writes, the log
-among it, keeps going where it went, without a detour. What a process says with its last breath would be lost in the pipe, so
-Python's own words on a crash go past it as well.
+A library in C writes to the file descriptor. For a while that is one end of a pair of sockets, whose other end a thread reads.
+It keeps apart what was written apart: a message may hold line ends that a stranger chose, and what follows them must not pass
+for another message. What Python writes, the log among it, keeps going where it went, without a detour.
+
+The report of a crash goes past it too. What a library says in the moment in which it ends the process is lost.
 """
 
 import faulthandler
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 _STANDARD_ERROR = 2
+_LONGEST = 1 << 17
 _END_SECONDS = 1.0
 
 
 @contextmanager
-def lines_of_libraries(take: Callable[[bytes], bool]) -> Iterator[None]:
-    """``take`` is called in a thread with each line, its end included; one that it does not take goes on to standard error."""
+def messages_of_libraries(take: Callable[[bytes], bool]) -> Iterator[None]:
+    """``take`` is called in a thread with each message; one that it does not take goes on to standard error."""
     python = sys.stderr
     python.flush()
+    # Never closed: a thread may just be writing to it when this ends.
     direct = os.dup(_STANDARD_ERROR)
-    reading, writing = os.pipe()
-    os.dup2(writing, _STANDARD_ERROR)
-    os.close(writing)
+    reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    os.dup2(writing.fileno(), _STANDARD_ERROR)
     sys.stderr = os.fdopen(
         direct, "w", 1, python.encoding, errors="backslashreplace", closefd=False
     )
-    on_a_crash = not faulthandler.is_enabled()
-    if on_a_crash:
-        faulthandler.enable(direct)
+    reports_crashes = faulthandler.is_enabled()
+    faulthandler.enable(direct)
+    last_message = os.urandom(16)
     reader = threading.Thread(
-        target=_read, args=(reading, direct, take), name="standard error", daemon=True
+        target=_read, args=(reading, direct, take, last_message), name="standard error", daemon=True
     )
     reader.start()
     try:
         yield
     finally:
-        if on_a_crash:
-            faulthandler.disable()
         sys.stderr.flush()
         sys.stderr = python
-        # That was the last writer, unless a child has it: then the thread ends with the process.
         os.dup2(direct, _STANDARD_ERROR)
-        reader.join(_END_SECONDS)
-        if not reader.is_alive():
-            os.close(direct)
+        faulthandler.disable()
+        if reports_crashes:
+            faulthandler.enable(_STANDARD_ERROR)
+        with writing:
+            writing.send(last_message)
+            reader.join(_END_SECONDS)
 
 
-def _read(reading: int, direct: int, take: Callable[[bytes], bool]) -> None:
-    with os.fdopen(reading, "rb") as lines:
-        for line in lines:
-            # Were it to end here, whoever writes would wait for ever once the pipe is full.
+def _read(
+    reading: socket.socket, direct: int, take: Callable[[bytes], bool], last_message: bytes
+) -> None:
+    with reading:
+        while (message := reading.recv(_LONGEST)) != last_message:
+            # Were the thread to end here, whoever writes would wait for ever once the buffer is full.
             with suppress(Exception):
-                if not take(line):
-                    os.write(direct, line)
+                if not take(message):
+                    os.write(direct, message)
