@@ -17,6 +17,7 @@ from payment_token.cli.published_cards import PUBLISHED_CARDS
 from payment_token.cli.readers.tracks import Tracks
 from payment_token.domain.device_payload import Cipher, Container, KeyVariant, ReaderFrame
 from payment_token.domain.errors import (
+    BadKSNError,
     CleartextCardDataError,
     DecryptionFailedError,
     InvalidFieldError,
@@ -201,14 +202,17 @@ def opened(container: Container, frame: bytes) -> OpenedFrame | Exception:
 
 
 def read(found: OpenedFrame) -> ClearParts | Exception:
-    """Decrypted as the profile would have it, where the ciphertexts are whole blocks of its cipher."""
+    """Decrypted as the profile would have it, where the ciphertexts are whole blocks of its cipher.
+
+    That a KSN is one of the scheme is seen once the scheme is known.
+    """
     cipher = found.cipher or Cipher.TDES_2KEY
     block = 16 if cipher is Cipher.AES_128 else 8
     if any(len(text) % block for text in found.ciphertexts):
         return []
     try:
         return assembled(found, found.key_variant or KeyVariant.DATA_REQUEST, cipher)
-    except DecryptionFailedError as error:
+    except (BadKSNError, DecryptionFailedError) as error:
         return error
 
 

@@ -1,7 +1,7 @@
 """A reader's message, taken apart."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from payment_token.domain.device_payload import Cipher, KeyVariant, PartFormat
 from payment_token.domain.sensitive import SensitiveBytes
@@ -25,10 +25,12 @@ class OpenedFrame:
     ``assemble`` takes the plaintexts in the same order, and gives the parts of the read in clear; it raises
     DecryptionFailedError for plaintexts that are not what the message says of them. ``serial`` is the reader's own serial
     number, where the message states one. ``cipher`` and ``key_variant`` likewise: request and profile must agree with them.
+
+    Ciphertexts are not shown: of a message that was changed, what stands in their place may be what stood beside them.
     """
 
     ksn: str
-    ciphertexts: tuple[bytes, ...]
+    ciphertexts: tuple[bytes, ...] = field(repr=False)
     assemble: Callable[[Sequence[SensitiveBytes]], ClearParts]
     serial: str | None = None
     mac: FrameMAC | None = None
