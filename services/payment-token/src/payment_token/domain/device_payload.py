@@ -1,6 +1,6 @@
 """What a terminal sends: encrypted parts of one read, and how they were encrypted."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from payment_token.domain.sensitive import SensitiveBytes
@@ -72,7 +72,7 @@ class ReaderFrame:
 @dataclass(frozen=True, slots=True)
 class EncryptedPart:
     format: PartFormat
-    ciphertext: bytes
+    ciphertext: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
