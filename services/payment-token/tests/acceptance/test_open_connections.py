@@ -1,5 +1,7 @@
 """A connection that was opened in good order, and what its certificate is worth afterwards."""
 
+import signal
+import socket
 import ssl
 import time
 import uuid
@@ -219,3 +221,26 @@ def test_an_idle_connection_does_not_keep_the_service_from_its_end(deployment: D
         began = time.monotonic()
         assert service.stop() == 0
         assert time.monotonic() - began < DRAIN_SECONDS
+
+
+def test_nor_does_one_whose_request_was_in_progress(deployment: Deployment) -> None:
+    """It is answered, told that the connection ends, and says nothing more."""
+    head = "POST /internal/v1/decrypt HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+    with deployment.serving() as service:
+        address = urlsplit(service.urls["internal"])
+        context = client_context(deployment.folder, "worker")
+        with (
+            socket.create_connection((address.hostname, address.port)) as link,
+            context.wrap_socket(link, server_hostname=address.hostname) as connection,
+        ):
+            connection.sendall(head.encode() + b"{")
+            with service.worker() as worker:
+                assert worker.get("/healthz").is_success
+            service.process.send_signal(signal.SIGTERM)
+            eventually(lambda: any("draining" in line for line in service.log_lines), "no drain")
+            time.sleep(0.5)
+            connection.sendall(b"}")
+            answer = connection.recv(4096).lower()
+            assert answer.startswith(b"http/1.1 422")
+            assert b"connection: close" in answer
+            assert service.process.wait(timeout=DRAIN_SECONDS - 2) == 0

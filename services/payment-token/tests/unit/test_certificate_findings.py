@@ -63,6 +63,16 @@ def test_a_process_is_told_of_what_it_uses(settings: Settings) -> None:
     assert found(settings, Role.SEALER, now) == []
 
 
+def test_one_authority_may_be_out_of_date_beside_another(
+    settings: Settings, tmp_path: Path
+) -> None:
+    authority, later = tmp_path / "ca.pem", datetime.now(UTC) + 3 * DAY
+    assert found(settings, Role.INTERNAL, later) == [(Severity.REFUSED, "CLIENT_CA_FILE")]
+    authority.write_bytes(authority.read_bytes() + (tmp_path / "server.pem").read_bytes())
+
+    assert found(settings, Role.INTERNAL, later) == [(Severity.UNWISE, "CLIENT_CA_FILE")]
+
+
 def test_every_certificate_of_a_file_counts(settings: Settings, tmp_path: Path) -> None:
     server, authority = tmp_path / "server.pem", tmp_path / "ca.pem"
     server.write_bytes(server.read_bytes() + authority.read_bytes())

@@ -36,21 +36,38 @@ def test_what_is_taken_goes_nowhere_and_the_rest_goes_on(
     assert capfd.readouterr().err == "left\nno end of line, afterwards\n"
 
 
-def test_whoever_writes_never_waits_for_a_reader_that_failed(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    def take(_: bytes) -> bool:
-        raise RuntimeError
+def flood() -> None:
+    for _ in range(100_000):
+        os.write(2, b"x" * 1023 + b"\n")
 
-    def write() -> None:
-        for _ in range(2_000):
-            os.write(2, b"x" * 1023 + b"\n")
+
+def test_whoever_writes_never_waits() -> None:
+    """What is too much is lost."""
+    read, goes_on = threading.Event(), threading.Event()
+
+    def take(_: bytes) -> bool:
+        read.set()
+        return goes_on.wait(timeout=30)
 
     with messages_of_libraries(take):
-        writer = threading.Thread(target=write, daemon=True)
-        writer.start()
-        writer.join(timeout=30)
-        assert not writer.is_alive()
+        os.write(2, b"the first\n")
+        assert read.wait(timeout=30)
+        with pytest.raises(BlockingIOError):
+            flood()
+        goes_on.set()
+
+
+def test_a_message_that_cannot_be_taken_costs_no_other(capfd: pytest.CaptureFixture[str]) -> None:
+    heard = []
+
+    def take(message: bytes) -> bool:
+        heard.append(message)
+        raise RuntimeError
+
+    with messages_of_libraries(take):
+        os.write(2, b"one\n")
+        os.write(2, b"two\n")
+    assert heard == [b"one\n", b"two\n"]
     assert capfd.readouterr().err == ""
 
 

@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from payment_token.api.joined_writes import JoinedWrites
 
-# Enough for a slow reader to take in what the kernel still has of its answer.
+# Enough for a slow reader to take in the end of its answer.
 _GOODBYE_SECONDS = 5.0
 
 
@@ -19,6 +19,7 @@ class HTTPProtocol(HttpToolsProtocol):
     _tls: dict[object, object] | None = None
     _connection: asyncio.Transport
     _goodbye: asyncio.TimerHandle | None = None
+    _ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -34,17 +35,25 @@ class HTTPProtocol(HttpToolsProtocol):
             self.scope["extensions"] = {"tls": self._tls}
 
     def shutdown(self) -> None:
+        self._ending = True
         super().shutdown()
-        if self._tls is not None and self.transport.is_closing():
-            self._goodbye = self.loop.call_later(_GOODBYE_SECONDS, self._wait_no_longer)
+        self._say_goodbye()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._say_goodbye()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         if self._goodbye is not None:
             self._goodbye.cancel()
 
-    def _wait_no_longer(self) -> None:
+    def _say_goodbye(self) -> None:
         """TLS ends when both sides have said so, and a client whose connection is idle looks at it with its next request only."""
+        if self._ending and self._tls is not None and self.transport.is_closing():
+            self._goodbye = self.loop.call_later(_GOODBYE_SECONDS, self._wait_no_longer)
+
+    def _wait_no_longer(self) -> None:
         if not self._connection.get_write_buffer_size():
             self._connection.abort()
 

@@ -16,35 +16,52 @@ SOON = timedelta(days=30)
 def certificate_findings(
     settings: Settings, roles: Collection[Role], now: datetime
 ) -> list[Finding]:
-    """What is out of date is refused: whoever connects would be. What ends soon is unwise to leave.
+    """What ends soon is unwise to leave, and a server's certificate that is out of date is refused: by whoever connects.
 
-    Of a file with several certificates each counts. The files must be readable. ``now`` is aware of its time zone.
+    Of a file with several certificates each counts. One authority of several may be out of date, as long as another is not:
+    so it is while one follows another. ``now`` is aware of its time zone. Raises OSError for a file that cannot be read.
     """
-    return [
-        finding
-        for setting, path in _files(settings, roles)
-        for certificate in x509.load_pem_x509_certificates(path.read_bytes())
-        for finding in _findings(setting, certificate, now)
-    ]
+    findings: list[Finding] = []
+    if Role.PUBLIC in roles:
+        findings += _of_server("PUBLIC_TLS_CERT_FILE", settings.public_tls_cert_file, now)
+    if Role.INTERNAL in roles:
+        findings += _of_server("INTERNAL_TLS_CERT_FILE", settings.internal_tls_cert_file, now)
+        findings += _of_authorities("CLIENT_CA_FILE", settings.client_ca_file, now)
+    return findings
 
 
-def _files(settings: Settings, roles: Collection[Role]) -> Iterator[tuple[str, Path]]:
-    named = {
-        "PUBLIC_TLS_CERT_FILE": (Role.PUBLIC, settings.public_tls_cert_file),
-        "INTERNAL_TLS_CERT_FILE": (Role.INTERNAL, settings.internal_tls_cert_file),
-        "CLIENT_CA_FILE": (Role.INTERNAL, settings.client_ca_file),
-    }
-    for setting, (role, path) in named.items():
-        if role in roles and path is not None:
-            yield setting, path
+def _of_server(setting: str, path: Path | None, now: datetime) -> Iterator[Finding]:
+    for name, starts, ends in _certificates(path):
+        severity = Severity.UNWISE if starts <= now < ends else Severity.REFUSED
+        yield from _finding(severity, setting, name, starts, ends, now)
 
 
-def _findings(setting: str, certificate: x509.Certificate, now: datetime) -> Iterator[Finding]:
-    starts, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-    name = certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:X}"
+def _of_authorities(setting: str, path: Path | None, now: datetime) -> Iterator[Finding]:
+    authorities = list(_certificates(path))
+    any_in_date = any(starts <= now < ends for _, starts, ends in authorities)
+    severity = Severity.UNWISE if any_in_date else Severity.REFUSED
+    for name, starts, ends in authorities:
+        yield from _finding(severity, setting, name, starts, ends, now)
+
+
+def _certificates(path: Path | None) -> Iterator[tuple[str, datetime, datetime]]:
+    """Whose each is, and from when until when. One that this library cannot read, and TLS can, is passed over."""
+    if path is None:
+        return
+    try:
+        for certificate in x509.load_pem_x509_certificates(path.read_bytes()):
+            name = certificate.subject.rfc4514_string() or f"serial {certificate.serial_number:X}"
+            yield name, certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    except ValueError:
+        return
+
+
+def _finding(
+    severity: Severity, setting: str, name: str, starts: datetime, ends: datetime, now: datetime
+) -> Iterator[Finding]:
     if now >= ends:
-        yield Finding(Severity.REFUSED, setting, f"{name} ended on {ends:%Y-%m-%d}: renew it")
+        yield Finding(severity, setting, f"{name} ended on {ends:%Y-%m-%d}: renew it")
     elif now < starts:
-        yield Finding(Severity.REFUSED, setting, f"{name} is not valid before {starts:%Y-%m-%d}")
+        yield Finding(severity, setting, f"{name} is not valid before {starts:%Y-%m-%d}")
     elif now >= ends - SOON:
-        yield Finding(Severity.UNWISE, setting, f"{name} ends on {ends:%Y-%m-%d}: renew it")
+        yield Finding(severity, setting, f"{name} ends on {ends:%Y-%m-%d}: renew it")

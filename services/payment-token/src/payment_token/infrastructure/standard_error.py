@@ -4,7 +4,8 @@ A library in C writes to the file descriptor. For a while that is one end of a p
 It keeps apart what was written apart: a message may hold line ends that a stranger chose, and what follows them must not pass
 for another message. What Python writes, the log among it, keeps going where it went, without a detour.
 
-The report of a crash goes past it too. What a library says in the moment in which it ends the process is lost.
+The report of a crash goes past it too. What a library says in the moment in which it ends the process is lost, and so is what it says
+faster than it is read: whoever writes may hold the lock of the interpreter, which the reader waits for.
 """
 
 import faulthandler
@@ -28,6 +29,7 @@ def messages_of_libraries(take: Callable[[bytes], bool]) -> Iterator[None]:
     # Never closed: a thread may just be writing to it when this ends.
     direct = os.dup(_STANDARD_ERROR)
     reading, writing = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    writing.setblocking(False)
     os.dup2(writing.fileno(), _STANDARD_ERROR)
     sys.stderr = os.fdopen(
         direct, "w", 1, python.encoding, errors="backslashreplace", closefd=False
@@ -48,7 +50,8 @@ def messages_of_libraries(take: Callable[[bytes], bool]) -> Iterator[None]:
         faulthandler.disable()
         if reports_crashes:
             faulthandler.enable(_STANDARD_ERROR)
-        with writing:
+        with writing, suppress(OSError):
+            writing.settimeout(_END_SECONDS)
             writing.send(last_message)
             reader.join(_END_SECONDS)
 
@@ -58,7 +61,7 @@ def _read(
 ) -> None:
     with reading:
         while (message := reading.recv(_LONGEST)) != last_message:
-            # Were the thread to end here, whoever writes would wait for ever once the buffer is full.
+            # Whatever becomes of one message, the next one is read.
             with suppress(Exception):
                 if not take(message):
                     os.write(direct, message)
